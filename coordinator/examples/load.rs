@@ -17,7 +17,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use coordinator::client::{Client, Request};
 use coordinator::ledger::state_folder::StateFolder;
-use coordinator::run::{Coordinator, Parts, Recovery};
+use coordinator::run::{Coordinator, OwnerDeadline, Parts, Recovery};
 use coordinator::server::identity::LeaseSecrets;
 use coordinator::server::listen::Listener;
 use coordinator::server::{self, Endpoints};
@@ -80,6 +80,7 @@ async fn measure(args: Args) -> anyhow::Result<()> {
         store: Store::local(&args.out.join("results"))?,
         scratch: state.join(""),
         recovery: Recovery::Forfeit,
+        owner: OwnerDeadline::unlimited(),
     })
     .await?;
     let socket = args.out.join("load.sock");

@@ -1,5 +1,6 @@
 //! Client of the `Runs` service: submits a corpus, follows a run.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -12,7 +13,9 @@ use tonic::{Status, Streaming};
 use domain::config::RunConfig;
 use domain::ids::{RunId, WorkerName};
 use domain::record::{Record, Slice, SourceDocument};
-use proto::channel::{Access, Connection, CoordinatorAddress, connect, plain_text_warning, runs_client};
+use proto::channel::{
+    Access, Connection, CoordinatorAddress, Unreachable, connect, plain_text_warning, runs_client,
+};
 use proto::convert::{FRAME_BYTES, RunStatus, StoredRun, WorkerStatus, config_to_wire, frames};
 use proto::status::ErrorReason;
 use proto::v1;
@@ -37,10 +40,22 @@ pub struct Client {
 /// Pause before the coordinator is asked again.
 const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 
-/// The connection to the coordinator is broken, or the coordinator ends: it may come back.
+/// The role that a client has to prove.
+const ROLE: &str = "operator or viewer";
+
+/// Remedy where a connection broke.
+const LOST_HINT: &str = "is it running? start it with `coordinator serve`, and check the address";
+
+/// The connection to the coordinator is broken, or the coordinator ends: it, or another one, may answer later.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot reach the coordinator at {0}")]
-struct Lost(String);
+enum Lost {
+    /// At an address, or at one of several.
+    #[error("cannot reach the coordinator at {0}")]
+    At(String),
+    /// None of several addresses can be connected to.
+    #[error(transparent)]
+    Everywhere(Unreachable),
+}
 
 /// A coordinator that may be away: says once that it is, and once that it answers again.
 #[derive(Debug, Default)]
@@ -93,7 +108,7 @@ impl Client {
         Self { runs: runs_client(connect(&address)), address, waits: false }
     }
 
-    /// A client of the coordinator at `url`, which warns where that is plain text.
+    /// A client of the coordinator at `url`, or at one of several addresses, which warns where that is plain text.
     pub fn at(url: &str, access: &Access) -> anyhow::Result<Self> {
         let address = CoordinatorAddress::parse(url, access)?;
         if address.is_plain_text() {
@@ -200,7 +215,7 @@ impl Client {
                 let next = match states.next().await {
                     Some(Ok(state)) => Ok(RunStatus::try_from(state)?),
                     Some(Err(refusal)) => Err(self.failed(&refusal)),
-                    None => Err(anyhow::Error::from(Lost(self.address.to_string()))
+                    None => Err(anyhow::Error::from(Lost::At(self.address.to_string()))
                         .context(format!("the coordinator ended before run {run_id} did"))),
                 };
                 let next = if self.waits { patience.take(next).await? } else { Some(next?) };
@@ -219,19 +234,24 @@ impl Client {
     }
 
     fn failed(&self, status: &Status) -> anyhow::Error {
-        let error = anyhow::anyhow!("{}", proto::status::explained(status));
-        let lost = || Lost(self.address.to_string());
-        match proto::status::ErrorReason::of(status) {
-            Some(ErrorReason::Draining) => return error.context(lost()),
-            Some(_) => return error,
-            // Not an error of the coordinator: the connection is broken.
-            None => {}
-        }
-        let unreachable: anyhow::Result<()> = Err(error.context(lost()));
-        match unreachable.hint("is it running? start it with `coordinator serve`, and check the address") {
-            Err(error) => error,
-            Ok(()) => anyhow::anyhow!("cannot reach the coordinator at {}", self.address),
-        }
+        let explained = || anyhow::anyhow!("{}", proto::status::explained(status));
+        let lost = || Lost::At(self.address.to_string());
+        let (error, remedy, lost) = match (ErrorReason::of(status), Unreachable::of(status)) {
+            (Some(ErrorReason::Draining), _) => return explained().context(lost()),
+            (Some(_), _) => return explained(),
+            (None, Some(unreachable)) => match unreachable.only_cause() {
+                Some(cause) => (anyhow::anyhow!("{cause}"), unreachable.remedy(ROLE), lost()),
+                None => {
+                    let lost = Lost::Everywhere(unreachable.clone());
+                    (anyhow::anyhow!("{unreachable}"), unreachable.remedy(ROLE), lost)
+                }
+            },
+            // Not an error of the coordinator: the connection broke.
+            (None, None) => (explained(), LOST_HINT.to_owned(), lost()),
+        };
+        let Err(error) = Err::<Infallible, _>(error).hint(remedy);
+        // Outermost, where `Patience` looks for it.
+        error.context(lost)
     }
 }
 

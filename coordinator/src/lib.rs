@@ -14,7 +14,6 @@ pub mod ledger;
 pub mod llm_gateway;
 mod maintenance;
 mod metrics;
-mod postgres;
 mod refusals;
 pub mod run;
 mod scheduler;

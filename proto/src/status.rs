@@ -171,9 +171,6 @@ pub fn explained(status: &Status) -> String {
         }
         source = error.source();
     }
-    if text.contains("CertificateRequired") {
-        text.push_str("; the coordinator asks for a certificate: give --tls-cert and --tls-key");
-    }
     text
 }
 

@@ -13,7 +13,7 @@ use tonic::{Code, Status};
 use domain::api_server::ServerIdentity;
 use domain::ids::WorkerName;
 use domain::scanner::ScannerVersions;
-use proto::channel::{Connection, CoordinatorAddress, connect, fleet_client};
+use proto::channel::{Connection, CoordinatorAddress, Unreachable, connect, fleet_client};
 use proto::convert::scanners_to_wire;
 use proto::secret::SharedSecret;
 use proto::status::{ErrorReason, check_version, explained, is_transient};
@@ -23,6 +23,9 @@ use crate::backoff::Backoff;
 
 /// Version of this program, for logs and errors.
 const OUR_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The role that a worker has to prove.
+pub(crate) const ROLE: &str = "worker";
 
 /// Messages to the coordinator that may queue for the stream.
 const OUTBOX: usize = 64;
@@ -42,7 +45,7 @@ pub(crate) enum Event {
     Message(v1::work_response::Message),
     /// The stream broke; another will be opened.
     Disconnected,
-    /// The coordinator refuses this worker for good.
+    /// The coordinator refuses this worker for good, or none can be reached before a setting is changed.
     Refused(Status),
 }
 
@@ -97,7 +100,7 @@ pub(crate) struct Abilities {
     pub(crate) scanners: ScannerVersions,
 }
 
-/// Address of the coordinator, and what to join with.
+/// Addresses of coordinators, and what to join with.
 #[derive(Debug, Clone)]
 pub(crate) struct Remote {
     connection: Connection,
@@ -123,16 +126,18 @@ impl Remote {
         self.connection.clone()
     }
 
-    /// Keeps a stream open and reports its events, until the receiver is dropped or the coordinator refuses for good.
+    /// Keeps a stream open and reports its events, until the receiver is dropped or the coordinator refuses for good. After
+    /// a coordinator was joined, one whose certificate cannot be used is tried again: it may get a new one.
     pub(crate) async fn keep_open(self, events: mpsc::Sender<Event>) {
-        let mut backoff = Backoff::new();
-        let mut warned = false;
+        let short = || Backoff::for_coordinators(self.address.has_several());
+        let mut backoff = short();
+        let (mut joined, mut warned) = (false, false);
         loop {
             let started = Instant::now();
             match self.open().await {
                 Ok((link, stream)) => {
-                    tracing::info!(coordinator = %self.address, worker = %link.identity.worker, "joined");
-                    warned = false;
+                    tracing::info!(coordinator = self.address.reached(), worker = %link.identity.worker, "joined");
+                    (joined, warned) = (true, false);
                     if events.send(Event::Connected(link)).await.is_err() {
                         return;
                     }
@@ -143,19 +148,19 @@ impl Remote {
                         return;
                     }
                 }
-                Err(status) if is_final(&status) => {
+                Err(status) if is_final(&status) || (!joined && is_unusable(&status)) => {
                     let _ = events.send(Event::Refused(status)).await;
                     return;
                 }
                 Err(status) => {
                     if !warned {
-                        tracing::warn!(coordinator = %self.address, reason = explained(&status), "cannot join the coordinator; retrying");
+                        warn_of(&self.address, &status);
                         warned = true;
                     }
                 }
             }
             if started.elapsed() >= STEADY {
-                backoff = Backoff::new();
+                backoff = short();
             }
             tokio::select! {
                 () = sleep(backoff.next_delay()) => {}
@@ -233,4 +238,15 @@ fn is_final(status: &Status) -> bool {
         Some(_) => !is_transient(status),
         None => status.code() == Code::Unimplemented,
     }
+}
+
+/// Whether no address can be connected to before a setting or a certificate is changed.
+fn is_unusable(status: &Status) -> bool {
+    Unreachable::of(status).is_some_and(Unreachable::is_final)
+}
+
+fn warn_of(address: &CoordinatorAddress, status: &Status) {
+    let remedy = Unreachable::of(status).map(|unreachable| unreachable.remedy(ROLE));
+    let reason = explained(status);
+    tracing::warn!(coordinator = %address, reason, remedy, "cannot join the coordinator; retrying");
 }

@@ -60,14 +60,16 @@ pub(crate) async fn commit(
     part: &Part,
     mut watch: DeadlineWatch,
 ) -> CommitOutcome {
-    let mut expiry = watch.clone();
+    let (mut expiry, mut rejoined) = (watch.clone(), identity.clone());
     let committing = async {
         let mut backoff = Backoff::new();
         loop {
             if watch.is_expired(Instant::now()) {
                 return CommitOutcome::LeaseExpired;
             }
-            let Some(current) = identity.borrow().clone() else { return CommitOutcome::LeaseExpired };
+            let Some(current) = rejoined.borrow_and_update().clone() else {
+                return CommitOutcome::LeaseExpired;
+            };
             match try_once(connection, key, current, part).await {
                 Ok(()) => return CommitOutcome::Committed,
                 Err(status) if is_transient(&status) => {
@@ -77,6 +79,8 @@ pub(crate) async fn commit(
             }
             tokio::select! {
                 () = tokio::time::sleep(backoff.next_delay()) => {}
+                // Joined again, at this coordinator or another one: it takes the part at once.
+                Ok(()) = rejoined.changed() => {}
                 () = watch.expired() => return CommitOutcome::LeaseExpired,
             }
         }

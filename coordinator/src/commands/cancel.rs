@@ -10,7 +10,7 @@ use crate::client::Client;
 /// Stops a run. Workers drop its shards at their next heartbeat; what was committed stays.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Address of the coordinator
+    /// Address of the coordinator; several, separated by commas, are tried in turn until one answers
     #[arg(long, value_name = "URL")]
     from: String,
     #[command(flatten)]

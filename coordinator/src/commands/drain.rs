@@ -18,7 +18,7 @@ pub(crate) struct Args {
     /// Name of the worker, as `status` shows it
     #[arg(value_name = "WORKER")]
     worker: WorkerName,
-    /// Address of the coordinator
+    /// Address of the coordinator; several, separated by commas, are tried in turn until one answers
     #[arg(long, value_name = "URL")]
     to: String,
     #[command(flatten)]

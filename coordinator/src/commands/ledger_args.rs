@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::postgres::{AddressError, EngineAddress};
+use crate::database::postgres::{AddressError, EngineAddress};
 
 /// Which PostgreSQL server holds the ledger; none: the ledger is a file in the state folder.
 #[derive(Debug, Clone, Default, clap::Args)]

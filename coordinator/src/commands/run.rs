@@ -31,7 +31,7 @@ use crate::ledger::state_folder::{RUN_STATE, StateFolder};
 use crate::ledger::{Ledger as _, RunEntry, RunResources};
 use crate::llm_gateway::response_cache::{ANSWERS_FILE, ResponseCache};
 use crate::run::run_folder::{Maker, check_free};
-use crate::run::{Coordinator, Parts, Recovery, Standstill};
+use crate::run::{Coordinator, OwnerDeadline, Parts, Recovery, Standstill};
 use crate::server::{self, Endpoints};
 use crate::settings::{ConfigArgs, checked, end_of_model};
 use crate::view::llm_line;
@@ -171,6 +171,7 @@ async fn run_here(args: &Args, settings: Settings, run_id: &RunId, quiet: bool) 
         scratch: state.join(""),
         // Workers of an earlier process ended with it.
         recovery: Recovery::Forfeit,
+        owner: OwnerDeadline::unlimited(),
     })
     .await?;
     if args.retry.is_some() {
@@ -188,8 +189,7 @@ async fn run_here(args: &Args, settings: Settings, run_id: &RunId, quiet: bool) 
         drop(stop);
         anyhow::Ok(server.await??)
     };
-    let mut workers = Workers::none();
-    let mut client = Client::new(address.clone());
+    let (mut workers, mut client) = (Workers::none(), Client::new(address.clone()));
     let request = Request { run_id: run_id.clone(), config: config.clone(), source: args.corpus.name() };
     let mut processing = Box::pin(async {
         let (status, existed, intake) = client.submit(request, reader(&args.corpus, &config)).await?;

@@ -41,7 +41,7 @@ struct Place {
     /// State folder of `serve`, or results folder of `run`
     #[arg(value_name = "DIR", group = "where")]
     folder: Option<PathBuf>,
-    /// Address of a coordinator that serves
+    /// Address of a coordinator that serves; several, separated by commas, are tried in turn until one answers
     #[arg(long, value_name = "URL", group = "where")]
     to: Option<String>,
 }

@@ -26,7 +26,7 @@ pub(crate) struct Args {
     /// Show this run only
     #[arg(value_name = "RUN")]
     run_id: Option<RunId>,
-    /// Address of the coordinator
+    /// Address of the coordinator; several, separated by commas, are tried in turn until one answers
     #[arg(long, value_name = "URL")]
     from: String,
     #[command(flatten)]

@@ -21,7 +21,7 @@ use crate::view::summary::Summary;
 /// and with which key (`grok.endpoint`, `grok.api_key_env` …) is the setting of each worker, and is not sent.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Address of the coordinator
+    /// Address of the coordinator; several, separated by commas, are tried in turn until one answers
     #[arg(long, value_name = "URL")]
     to: String,
     #[command(flatten)]

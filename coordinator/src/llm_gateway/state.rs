@@ -48,6 +48,8 @@ pub(crate) struct GatewayState {
     pub(super) last_call: CallId,
     /// No further calls are begun: the process ends.
     pub(super) closing: bool,
+    /// Until when this process may permit calls, unless it is the owner for longer.
+    pub(super) owner_until: Seconds,
     /// Deadlines of calls, in ms.
     pub(super) deadlines: BTreeSet<(u64, CallId)>,
     pub(super) pools: BTreeMap<Pool, RateLimiter>,
@@ -74,6 +76,7 @@ impl GatewayState {
             recording: BTreeMap::new(),
             last_call: before,
             closing: false,
+            owner_until: f64::INFINITY,
             deadlines: BTreeSet::new(),
             pools: BTreeMap::new(),
             trackers: BTreeMap::new(),
@@ -89,6 +92,11 @@ impl GatewayState {
     /// Begins no further calls, because the process ends.
     pub(crate) const fn stop(&mut self) {
         self.closing = true;
+    }
+
+    /// Permits calls until this moment at most: after it another process may be the one that does.
+    pub(crate) const fn own_until(&mut self, until: Seconds) {
+        self.owner_until = until;
     }
 
     /// Takes the effects, to be carried out in this order.

@@ -24,6 +24,7 @@ use super::runs::{RunChanged, RunHalted, RunLink};
 use super::state::{Accepted, GatewayState};
 use super::worker_stream::{GatewayMessage, MessageQueue, QueuedMessage, WorkerStream};
 use crate::clock::unix_ms;
+use crate::database::postgres::ownership::OwnerDeadline;
 use crate::llm_gateway::response_cache::{
     Answers, CacheError, CachedResponse, CallId, Counted, LlmUsage, StoreWrite,
 };
@@ -76,6 +77,7 @@ impl GatewayHandle {
         runs: Arc<RunLink>,
         metrics: Arc<Metrics>,
         store: Arc<dyn Answers>,
+        owner: OwnerDeadline,
     ) -> Result<(Self, ShutdownHandle), ApiError> {
         let changes = runs.changed.take();
         let mut llm_runs: BTreeSet<RunId> = changes.iter().filter_map(RunChanged::asking).cloned().collect();
@@ -106,6 +108,7 @@ impl GatewayHandle {
         let task = GatewayTask {
             runs,
             metrics,
+            owner,
             state,
             permit_key,
             began: Instant::now(),
@@ -145,6 +148,8 @@ struct GatewayTask {
     runs: Arc<RunLink>,
     metrics: Arc<Metrics>,
     store: Arc<dyn Answers>,
+    /// Until when calls may be permitted.
+    owner: OwnerDeadline,
     state: GatewayState,
     permit_key: PermitKey,
     /// Zero of the time that the state uses.
@@ -168,6 +173,13 @@ struct GatewayTask {
 impl GatewayTask {
     fn now(&self) -> f64 {
         self.began.elapsed().as_secs_f64()
+    }
+
+    /// Begins an input to the state; returns the time.
+    fn turn(&mut self) -> f64 {
+        let now = self.now();
+        self.state.own_until(now + self.owner.left().as_secs_f64());
+        now
     }
 
     /// Whether the task takes further messages. Not while the store is slow or fails: this is backpressure on workers.
@@ -201,7 +213,7 @@ impl GatewayTask {
                 result = self.lookups.done() => self.looked_up(result),
                 result = self.totals.done() => self.totalled(result),
                 () = tokio::time::sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {
-                    let now = self.now();
+                    let now = self.turn();
                     self.state.tick(now);
                 }
                 // Applied below.
@@ -255,7 +267,7 @@ impl GatewayTask {
     }
 
     fn handle(&mut self, message: GatewayMessage) {
-        let now = self.now();
+        let now = self.turn();
         self.dirty = true;
         match message {
             GatewayMessage::Connected(stream, worker, resume, replies) => {
@@ -324,7 +336,7 @@ impl GatewayTask {
     }
 
     fn looked_up(&mut self, result: BatchResult<AnswerKey, Found>) {
-        let now = self.now();
+        let now = self.turn();
         match result {
             BatchResult::Done(_, found) => {
                 self.cache_recovered();
@@ -341,7 +353,7 @@ impl GatewayTask {
     }
 
     fn persisted(&mut self, result: BatchResult<PendingWrite, Vec<Counted>>) {
-        let now = self.now();
+        let now = self.turn();
         self.dirty = true;
         match result {
             BatchResult::Done(batch, counted) => {
@@ -384,7 +396,7 @@ impl GatewayTask {
         if changes.is_empty() {
             return;
         }
-        let now = self.now();
+        let now = self.turn();
         for change in changes {
             self.state.run_changed(now, change);
         }

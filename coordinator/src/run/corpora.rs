@@ -79,7 +79,7 @@ mod tests {
 
     use super::*;
     use crate::ledger::MemoryLedger;
-    use crate::run::{Parts, Recovery};
+    use crate::run::{OwnerDeadline, Parts, Recovery};
 
     /// A machine of its own, with the ledger and the bucket of all.
     async fn machine(ledger: &Arc<MemoryLedger>, store: &Store, scratch: &Path) -> Arc<Coordinator> {
@@ -88,6 +88,7 @@ mod tests {
             store: store.clone(),
             scratch: scratch.to_owned(),
             recovery: Recovery::Forfeit,
+            owner: OwnerDeadline::unlimited(),
         })
         .await
         .unwrap()

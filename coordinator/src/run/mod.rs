@@ -42,6 +42,7 @@ use crate::refusals::storage;
 use crate::run::upload_limit::UploadLimit;
 use crate::scheduler::state::SchedulerState;
 
+pub use crate::database::postgres::ownership::OwnerDeadline;
 #[cfg(test)]
 pub(crate) use lease_reaper::dead_letter_outcome;
 pub use lease_service::{Granted, Renewal};
@@ -58,6 +59,8 @@ pub struct Parts {
     pub scratch: PathBuf,
     /// How to treat leases that an earlier coordinator process granted.
     pub recovery: Recovery,
+    /// Until when this coordinator may act, where others may take over from it.
+    pub owner: OwnerDeadline,
 }
 
 /// How to treat leases that an earlier coordinator process granted.
@@ -102,6 +105,8 @@ pub struct Coordinator {
     /// Background tasks. While they wait, they hold no strong reference to the coordinator, which owns them: such a
     /// cycle would keep both alive.
     background: Mutex<JoinSet<()>>,
+    /// Until when what no step of the ledger guards may be done.
+    pub(crate) owner: OwnerDeadline,
     /// Attributes CPU and memory of this process to a run.
     attribution: resources::Attribution,
 }

@@ -70,6 +70,7 @@ impl Coordinator {
             llm: Arc::new(RunLink::default()),
             verdicts: OnceLock::new(),
             background: Mutex::new(JoinSet::new()),
+            owner: parts.owner,
             attribution: Attribution::new(parts.recovery == Recovery::Forfeit),
         });
         sweep(&coordinator.scratch)?;

@@ -70,7 +70,7 @@ impl PageAccess {
     ) -> Result<(), Response> {
         self.check_host(headers)?;
         let reads = matches!(*method, Method::GET | Method::HEAD);
-        if path == "/healthz" && reads {
+        if ["/healthz", "/readyz"].contains(&path) && reads {
             return Ok(());
         }
         let needed = if reads { Role::Viewer } else { Role::Operator };

@@ -50,6 +50,16 @@ impl LeaseSecrets {
         Ok(Self(key))
     }
 
+    /// A new key.
+    pub(crate) fn new_key() -> anyhow::Result<[u8; 32]> {
+        random()
+    }
+
+    /// Those of coordinators that share a key.
+    pub(crate) fn of_key(key: &[u8]) -> anyhow::Result<Self> {
+        Ok(Self(key.try_into().map_err(|_| anyhow::anyhow!("the key of leases has not 32 bytes"))?))
+    }
+
     fn of(&self, key: &LeaseKey) -> SharedSecret {
         let mut hasher = blake3::Hasher::new_keyed(&self.0);
         hasher.update(&key.shard.0.to_le_bytes()).update(&key.token.0.to_le_bytes());

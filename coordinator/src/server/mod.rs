@@ -102,8 +102,13 @@ pub async fn run_with(
     let streams = limits.streams;
     let (drain, draining) = watch::channel(false);
     coordinator.use_verdicts(verdicts).await;
-    let (gateway, gateway_shutdown) =
-        GatewayHandle::open(Arc::clone(&coordinator.llm), Arc::clone(&coordinator.metrics), answers).await?;
+    let (gateway, gateway_shutdown) = GatewayHandle::open(
+        Arc::clone(&coordinator.llm),
+        Arc::clone(&coordinator.metrics),
+        answers,
+        coordinator.owner.clone(),
+    )
+    .await?;
     let fleet = FleetService {
         coordinator: Arc::clone(&coordinator),
         gateway,

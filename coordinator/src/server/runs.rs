@@ -197,7 +197,7 @@ mod tests {
 
     use super::*;
     use crate::ledger::{Ledger as _, MemoryLedger, suite};
-    use crate::run::{Parts, Recovery};
+    use crate::run::{OwnerDeadline, Parts, Recovery};
 
     #[tokio::test]
     async fn a_watch_ends_with_its_call() {
@@ -205,8 +205,15 @@ mod tests {
         let ledger = Arc::new(MemoryLedger::default());
         ledger.create_run(suite::run("r")).await.unwrap();
         let (store, scratch) = (Store::local(folder.path()).unwrap(), folder.path().to_owned());
-        let runs =
-            Coordinator::open(Parts { ledger, store, scratch, recovery: Recovery::Grace }).await.unwrap();
+        let runs = Coordinator::open(Parts {
+            ledger,
+            store,
+            scratch,
+            recovery: Recovery::Grace,
+            owner: OwnerDeadline::unlimited(),
+        })
+        .await
+        .unwrap();
         let (drain, draining) = watch::channel(false);
         let service = RunsService {
             coordinator: Arc::clone(&runs),

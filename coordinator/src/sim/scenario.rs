@@ -30,7 +30,7 @@ use super::fleet;
 use super::fleet::{Fate, Profile};
 use super::world::{Faults, SimLedger, SimStore, World, lock};
 use crate::ledger::{Ledger as _, RunEntry, RunResources};
-use crate::run::{Coordinator, Parts, Recovery};
+use crate::run::{Coordinator, OwnerDeadline, Parts, Recovery};
 use crate::scheduler::state::Finish;
 use crate::sim::invariants;
 use crate::sim::mutation::{self, Mutation};
@@ -167,6 +167,7 @@ impl SimCoordinator {
                 store: Store::over(Arc::new(SimStore(Arc::clone(&self.world))), "sim"),
                 scratch: self.scratch.path().to_owned(),
                 recovery: Recovery::Grace,
+                owner: OwnerDeadline::unlimited(),
             };
             let Ok(coordinator) = Coordinator::open(parts).await else {
                 tokio::time::sleep(Duration::from_millis(50)).await;

@@ -311,7 +311,7 @@ fn tokens_are_reloaded_on_sighup_and_a_broken_file_changes_nothing() {
 
 /// Certificates of a new authority; `None`, and the test is skipped, without the openssl command.
 #[track_caller]
-fn certificates(folder: &Path) -> Option<()> {
+pub(crate) fn certificates(folder: &Path) -> Option<()> {
     if Command::new("openssl").arg("version").output().is_err() {
         skipped("no openssl command");
         return None;
@@ -322,18 +322,19 @@ fn certificates(folder: &Path) -> Option<()> {
     Some(())
 }
 
-/// Makes an expired certificate of a worker.
-fn expire(certs: &Path) {
-    let script = "openssl req -new -key worker.key -subj /CN=late -out late.csr && \
-                  printf 'subjectAltName=URI:urn:k8s-auto-fix:role:worker' > late.ext && \
-                  openssl x509 -req -in late.csr -CA ca.pem -CAkey ca.key -days -1 -extfile late.ext -out late.pem && \
-                  cp worker.key late.key";
-    let output = Command::new("sh").args(["-c", script]).current_dir(certs).output().unwrap();
+/// Makes an expired certificate `late` with the key of `of` and this alternative name.
+pub(crate) fn expire(certs: &Path, of: &str, name: &str) {
+    let script = format!(
+        "openssl req -new -key {of}.key -subj /CN=late -out late.csr && printf 'subjectAltName={name}' > late.ext && \
+         openssl x509 -req -in late.csr -CA ca.pem -CAkey ca.key -days -1 -extfile late.ext -out late.pem && \
+         cp {of}.key late.key"
+    );
+    let output = Command::new("sh").args(["-c", &script]).current_dir(certs).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// Options of a program with a certificate of `certs`, which trusts the authority of `trusted`.
-fn tls_options(trusted: &Path, own: Option<(&Path, &str)>) -> Vec<String> {
+pub(crate) fn tls_options(trusted: &Path, own: Option<(&Path, &str)>) -> Vec<String> {
     let text = |path: PathBuf| path.to_str().unwrap().to_owned();
     let mut options = vec!["--tls-ca".to_owned(), text(trusted.join("ca.pem"))];
     if let Some((certs, name)) = own {
@@ -352,7 +353,7 @@ fn a_fleet_with_mtls_gives_the_same_rows_and_refuses_others() {
     if certificates(&certs).and(certificates(&foreign)).is_none() {
         return;
     }
-    expire(&certs);
+    expire(&certs, "worker", "URI:urn:k8s-auto-fix:role:worker");
     let corpus = folder.path().join("detections.json");
     detections(&corpus, 300);
     let expected = run(&corpus, &folder.path().join("out"), &["--run-id", "r"])["fingerprint"].clone();
@@ -397,15 +398,19 @@ fn a_fleet_with_mtls_gives_the_same_rows_and_refuses_others() {
             Some("needs the role viewer; the caller has: worker"),
             None,
         ),
-        (tls_options(&certs, None), Some("cannot reach the coordinator"), Some("peer sent no certificates")),
+        (
+            tls_options(&certs, None),
+            Some("it asks for a certificate of this program"),
+            Some("peer sent no certificates"),
+        ),
         (
             tls_options(&certs, Some((&certs, "late"))),
-            Some("cannot reach the coordinator"),
+            Some("it refuses the certificate of this program (CertificateExpired)"),
             Some("invalid peer certificate: Expired"),
         ),
         (
             tls_options(&certs, Some((&foreign, "viewer"))),
-            Some("cannot reach the coordinator"),
+            Some("it refuses the certificate of this program"),
             Some("invalid peer certificate"),
         ),
         (tls_options(&foreign, Some((&certs, "viewer"))), Some("invalid peer certificate"), None),

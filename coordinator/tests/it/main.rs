@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 
 mod access;
+mod addresses;
 mod answers;
 mod batches;
 mod buckets;
@@ -31,19 +32,21 @@ mod model;
 mod older_release;
 mod outage;
 mod parameters;
-#[path = "../../src/postgres/test_server.rs"]
+#[path = "../../src/database/postgres/test_server.rs"]
 mod postgres_server;
 #[cfg(unix)]
 mod private;
 mod probe;
 mod process;
 mod provider;
+mod reasons;
 mod replies;
 mod resume;
 #[path = "../../../proto/results/tests/it/s3_server.rs"]
 mod s3_server;
 mod scanners;
 mod served;
+mod standby;
 mod support;
 mod traces;
 mod untrusted;

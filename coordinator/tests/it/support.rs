@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use coordinator::ledger::state_folder::StateFolder;
 use coordinator::llm_gateway::response_cache::ResponseCache;
-use coordinator::run::{Coordinator, Parts, Recovery};
+use coordinator::run::{Coordinator, OwnerDeadline, Parts, Recovery};
 use coordinator::server::connections::Limits;
 use coordinator::server::identity::LeaseSecrets;
 use coordinator::server::listen::Listener;
@@ -119,6 +119,7 @@ impl Served {
             store: Store::local(out).unwrap(),
             scratch: state.join(""),
             recovery: Recovery::Forfeit,
+            owner: OwnerDeadline::unlimited(),
         })
         .await
         .unwrap();

@@ -1,4 +1,4 @@
-//! HTTP endpoints of a server process: `/metrics` for Prometheus, `/healthz` for its supervisor, pages.
+//! HTTP endpoints of a server process: `/metrics` for Prometheus, `/healthz` for its supervisor, `/readyz` for a load balancer, pages.
 //!
 //! *Never*: secrets, or anything that changes state. Nothing here reads a request's body.
 
@@ -22,12 +22,16 @@ use crate::failure::WithHint as _;
 /// What the metrics' text is (`OpenMetrics` 1.0).
 const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// `/metrics` and `/healthz`; the program adds its own pages. `healthy` gives what is wrong, if anything is.
+/// `/metrics`, `/healthz` and `/readyz`; the program adds its own pages. `healthy` gives what is wrong, if anything is.
 pub fn router(
     metrics: impl Fn() -> String + Send + Sync + 'static,
     healthy: impl Fn() -> Result<(), String> + Send + Sync + 'static,
 ) -> Router {
     let (metrics, healthy) = (Arc::new(metrics), Arc::new(healthy));
+    let health = get(move || {
+        let state = healthy();
+        async move { health(state) }
+    });
     Router::new()
         .route(
             "/metrics",
@@ -36,13 +40,8 @@ pub fn router(
                 async move { ([(header::CONTENT_TYPE, METRICS_TYPE)], text) }
             }),
         )
-        .route(
-            "/healthz",
-            get(move || {
-                let state = healthy();
-                async move { health(state) }
-            }),
-        )
+        .route("/healthz", health.clone())
+        .route("/readyz", health)
 }
 
 fn health(state: Result<(), String>) -> Response {

@@ -3,10 +3,12 @@
 mod access;
 mod address;
 mod dial;
+mod greeting;
 pub mod local_socket;
 mod settings;
 mod stamp;
 pub mod tls;
+mod unreachable;
 
 use tonic::transport::Server;
 
@@ -20,9 +22,12 @@ pub use settings::{
     STREAM_WINDOW_BYTES,
 };
 pub use stamp::{AUTHORIZATION_KEY, PROTOCOL_KEY, check_stamp};
+pub use unreachable::{Cause, Unreachable};
 
 /// What a program says at its start when its requests are plain text.
 pub fn plain_text_warning(address: &CoordinatorAddress) -> String {
+    let plain: Vec<&str> = address.plain_text().collect();
+    let address = plain.join(", ");
     format!("warning: {address} is plain text to a coordinator that has not proved who it is (--insecure)")
 }
 

@@ -21,6 +21,19 @@ pub(super) const PIPE_BYTES: usize = 1 << 18;
 pub(super) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 pub(super) const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Both, where a client knows another address to go to: a coordinator that is frozen is left after 6 s, before another can
+/// have taken its place.
+pub(super) const FAILOVER_KEEPALIVE: Duration = Duration::from_secs(3);
+
+/// Time limit of a connection until the first bytes of the coordinator, the TLS handshake included.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The same where there is another address to try: one that is frozen delays the others.
+pub(super) const FAILOVER_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Most addresses that a client takes, and most that one name may stand for.
+pub(super) const MAX_ADDRESSES: usize = 16;
+
 /// Bytes of one stream that the server receives before its service reads them. They bound the memory that half-sent
 /// messages take while they wait.
 pub const STREAM_WINDOW_BYTES: u32 = 512 << 10;

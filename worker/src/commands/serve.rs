@@ -19,13 +19,9 @@ use crate::commands::settings::{Machine, Settings};
 use crate::server_judge::{Definitions, ServerArgs, definitions};
 use crate::session::{self, Options, Stage, Tool};
 
-/// Remedy for a refusal whose message has none of its own.
-const REFUSED_HINT: &str =
-    "install the same release on both sides, and give the worker the role that the message names";
-
 /// Leases shards from a coordinator, processes them and commits the results.
 ///
-/// Needs the coordinator's address, from another machine or user what proves its role, and the key of each provider that
+/// Needs the address of the coordinator, or of each of several with the same ledger, from another machine or user what proves its role, and the key of each provider that
 /// runs name: no shared disk, no credentials of the store. A run names a provider (grok, vendor, vllm) and its model; where
 /// that provider is called, and with which key, is the setting of this worker: the keys `grok.endpoint`,
 /// `grok.api_key_env`, `grok.auth_header` and `grok.auth_scheme` (the same for vendor and vllm) of --config, of the
@@ -40,7 +36,7 @@ const REFUSED_HINT: &str =
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Address of the coordinator: <http://127.0.0.1:7070> (one of the same user), <https://host:7070> or
-    /// `unix:PATH`
+    /// `unix:PATH`; several, separated by commas, are tried in turn until one answers
     #[arg(long, value_name = "URL")]
     coordinator: String,
     #[command(flatten)]
@@ -120,8 +116,9 @@ async fn serve(options: Options) -> anyhow::Result<Exit> {
     tokio::pin!(session);
     tokio::select! {
         ended = &mut session => {
-            let summary = ended?.hint(REFUSED_HINT)?;
-            output::say(&sentence(summary));
+            let ended = ended?;
+            let remedy = ended.as_ref().err().map(session::SessionError::remedy).unwrap_or_default();
+            output::say(&sentence(ended.hint(remedy)?));
             return Ok(Exit::Fine);
         }
         () = interrupts.next() => {}

@@ -249,6 +249,7 @@ impl StreamTask {
                 let Some(command) = self.inbox.recv().await else { return };
                 self.take(command);
             }
+            self.identity.mark_unchanged();
             let opening = open(self.connection.clone(), self.identity.clone(), self.pending.resume());
             let Some(opened) = self.take_commands_during(opening).await else { return };
             let begun = Instant::now();
@@ -266,7 +267,16 @@ impl StreamTask {
             } else {
                 tracing::debug!(reason, "the LLM call stream to the coordinator ended");
             }
-            if self.take_commands_during(sleep(backoff.next_delay())).await.is_none() {
+            // Once joined again, at this coordinator or another one, the stream can be opened at once.
+            let mut rejoined = self.identity.clone();
+            let delay = backoff.next_delay();
+            let pause = async move {
+                tokio::select! {
+                    () = sleep(delay) => {}
+                    Ok(()) = rejoined.changed() => {}
+                }
+            };
+            if self.take_commands_during(pause).await.is_none() {
                 return;
             }
         }

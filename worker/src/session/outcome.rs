@@ -1,7 +1,11 @@
 //! When a session ends, and with what result.
 
 use domain::scanner::InvalidVersion;
+use proto::channel::Unreachable;
+use proto::status::ErrorReason;
 use tonic::Status;
+
+use crate::remote::ROLE;
 
 /// Whether the worker goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,10 +30,36 @@ pub struct Summary {
 /// Why a session cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
-    /// The coordinator refuses this worker for good.
-    #[error("the coordinator refuses this worker: {}", .0.message())]
-    Refused(#[source] Status),
+    /// The coordinator refuses this worker for good, or none can be reached before a setting is changed.
+    #[error("{}", refusal(.0))]
+    Refused(Status),
     /// A scanner says a version that cannot be sent.
     #[error(transparent)]
     Scanner(InvalidVersion),
+}
+
+fn refusal(status: &Status) -> String {
+    match Unreachable::of(status) {
+        Some(unreachable) => unreachable.to_string(),
+        None => format!("the coordinator refuses this worker: {}", status.message()),
+    }
+}
+
+impl SessionError {
+    /// What to change, so that the worker can work.
+    pub fn remedy(&self) -> String {
+        let Self::Refused(status) = self else {
+            return "install a release of the scanner whose version is a usual one".to_owned();
+        };
+        if let Some(unreachable) = Unreachable::of(status) {
+            return unreachable.remedy(ROLE);
+        }
+        match ErrorReason::of(status) {
+            Some(ErrorReason::PermissionDenied | ErrorReason::Unauthenticated) => format!(
+                "give a proof of the role {ROLE}: --token-file with a token of that role (the coordinator's state folder has \
+                 one in access/{ROLE}.token), or --tls-cert and --tls-key with a certificate of that role"
+            ),
+            _ => "install the same release on both sides".to_owned(),
+        }
+    }
 }

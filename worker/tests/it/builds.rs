@@ -216,7 +216,7 @@ fn what_is_named_wrongly_is_said() {
 }
 
 /// Where programs are looked for: PATH with what `scripts/baselines` built. `None`: the program is not there.
-fn path_with(programs: &[&str]) -> Option<String> {
+pub(crate) fn path_with(programs: &[&str]) -> Option<String> {
     let folder = |name: &str| std::env::var_os(name).map(PathBuf::from);
     let cache = folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")))?;
     let own = std::env::var_os("PATH").unwrap_or_default();

@@ -11,7 +11,7 @@ use super::connector::{Connector, Mode, PATIENCE};
 use super::shards::{self, Open};
 use super::step::Queued;
 use crate::database::Trouble;
-use crate::postgres::{Failed, Failure, RETRY, read, transact};
+use crate::database::postgres::{Failed, Failure, RETRY, read, transact};
 
 /// Most steps in a transaction.
 const BATCH: usize = 256;

@@ -1,4 +1,4 @@
-//! Session of a queue: opened when it is needed, with its prepared statements and, for steps, the coordinator's lock.
+//! Session of a queue: opened when it is needed, with its prepared statements.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,8 +7,8 @@ use tokio::time::Instant;
 
 use super::shards::{Open, Statements};
 use crate::database::Trouble;
+use crate::database::postgres::{Engine, EngineResult, Layout, trouble};
 use crate::ledger::contract::LedgerError;
-use crate::postgres::{Engine, EngineResult, Layout, RETRY, Session, trouble};
 
 /// Tables of the ledger.
 pub(super) const LAYOUT: Layout = Layout {
@@ -18,9 +18,6 @@ pub(super) const LAYOUT: Layout = Layout {
 
 /// How long the opening of the ledger, and a step that took no effect, wait for a server that is not available.
 pub(super) const PATIENCE: Duration = Duration::from_secs(15);
-
-/// How long the lock of a coordinator that has just ended may still be held.
-const LOCKED: Duration = Duration::from_secs(5);
 
 /// What a queue is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,36 +68,12 @@ impl Connector {
         let schema = self.engine.schema();
         match self.mode {
             Mode::Steps => {
-                self.lock(&session).await?;
                 LAYOUT.migrate(&mut session.client, schema).await?;
             }
             Mode::Reads => LAYOUT.check(&session.client, schema).await?,
         }
         let statements = Statements::prepare(&session.client).await.map_err(|error| trouble(&error))?;
         Ok(Open { session, statements })
-    }
-
-    /// Takes the lock of the coordinator. The server gives it back when it sees that a session has ended, which may take a
-    /// moment.
-    async fn lock(&self, session: &Session) -> EngineResult<()> {
-        let until = Instant::now() + LOCKED;
-        let name = format!("k8s-auto-fix ledger {}", self.engine.schema());
-        loop {
-            let row = session
-                .client
-                .query_one("SELECT pg_try_advisory_lock(hashtextextended($1, 0))", &[&name])
-                .await;
-            let locked = row.and_then(|row| row.try_get::<_, bool>(0)).map_err(|error| trouble(&error))?;
-            if locked {
-                return Ok(());
-            }
-            if Instant::now() >= until {
-                return Err(Trouble::Unusable(
-                    "another coordinator uses it: end that one, or use another database".to_owned(),
-                ));
-            }
-            tokio::time::sleep(RETRY).await;
-        }
     }
 
     /// The error for the callers of steps.

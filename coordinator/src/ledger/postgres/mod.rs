@@ -4,8 +4,8 @@
 //! whose transaction broke before its COMMIT was sent took no effect, and is tried again for some seconds. One whose answer
 //! to the COMMIT was lost is unknown: its caller gets an error and may repeat it. Dropping the ledger does not wait.
 //!
-//! *Invariant*: the session of the steps holds a lock that one coordinator can have. It is lost together with the session, so
-//! a step of a coordinator that was replaced cannot come later.
+//! *Invariant*: where the server is fenced by an epoch, no step of a coordinator that was replaced takes effect
+//! ([`ownership`](crate::database::postgres::ownership)).
 
 mod batch;
 mod connector;
@@ -29,7 +29,7 @@ use super::contract::{
     CommitVerdict, CommittedPart, Created, FinishedRun, Leased, Ledger, LedgerError, LedgerResult, RunEntry,
     RunResources, ShardEntry, Swap, Totals,
 };
-use crate::postgres::Engine;
+use crate::database::postgres::Engine;
 use connector::{Connector, Mode};
 use step::{CommitStep, LeaseStep, Pending, Queued, StepResult};
 

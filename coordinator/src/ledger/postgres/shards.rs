@@ -9,8 +9,8 @@ use domain::run::Shard;
 
 use super::runs::{number, number_of, signed};
 use super::step::{CommitStep, LeaseStep, Queued, StepError, StepResult, damaged};
+use crate::database::postgres::Session;
 use crate::ledger::contract::{CommitVerdict, CommittedPart, ShardEntry, Swap};
-use crate::postgres::Session;
 
 /// Records leases. A row for each whose run is known: its place in the input, and whether it was recorded. The rows of runs are
 /// locked against their removal.

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use crate::database::{Layout, Trouble};
+use crate::database::Trouble;
+use crate::database::sqlite::Layout;
 use crate::ledger::contract::{LedgerError, LedgerResult};
 
 /// Layout of the ledger's file.

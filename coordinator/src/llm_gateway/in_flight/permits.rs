@@ -56,10 +56,15 @@ impl GatewayState {
         }
     }
 
-    /// Whether no call is begun, whatever the limits: the process ends, or the store does not record.
+    /// Whether no call is begun, whatever the limits: the process ends, may not be the owner any more, or the store does not record.
     pub(super) fn is_held(&self, now: Seconds) -> bool {
         let oldest = self.recording.values().next();
-        self.closing || oldest.is_some_and(|since| now - since > STALLED_S)
+        self.closing || self.is_suspended(now) || oldest.is_some_and(|since| now - since > STALLED_S)
+    }
+
+    /// Whether another process may have taken over.
+    pub(super) fn is_suspended(&self, now: Seconds) -> bool {
+        self.owner_until <= now
     }
 
     /// Stops the runs that need a call and have reached their spend limit.
@@ -138,7 +143,7 @@ impl GatewayState {
     /// The row of a call is durable: its permit is sent, unless it was withdrawn meanwhile.
     pub(in crate::llm_gateway) fn recorded(&mut self, now: Seconds, id: CallId) {
         let Some(since) = self.recording.get(&id) else { return };
-        if now - since > LATE_S {
+        if now - since > LATE_S || self.is_suspended(now) {
             self.put_back(now, id);
             return;
         }
@@ -147,7 +152,8 @@ impl GatewayState {
         let stream = self.streams.get_mut(&request_id.stream);
         if let Some(request) = stream.and_then(|stream| stream.requests.get_mut(&request_id.number)) {
             request.state = RequestState::Calling(id);
-            let permit = Reply::CallPermit { call: id, valid_ms: VALID_MS, ticket: None };
+            let valid_ms = moment(self.owner_until - now).0.min(VALID_MS);
+            let permit = Reply::CallPermit { call: id, valid_ms, ticket: None };
             self.effects.push(Effect::Send(request_id, permit));
         }
     }

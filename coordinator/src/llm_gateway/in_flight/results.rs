@@ -16,6 +16,9 @@ use crate::llm_gateway::spend_limit::entry;
 use crate::llm_gateway::state::{Accepted, GatewayState, NO_PERMIT};
 use crate::llm_gateway::verdict::Verdict;
 
+/// Pause until a process that may not be the owner any more looks whether it is, in seconds.
+const SUSPENDED_S: Seconds = 0.5;
+
 /// Longest time that a call of an unknown run may take, in seconds.
 pub(super) const UNKNOWN_CALL_S: f64 = 60.0;
 
@@ -253,7 +256,8 @@ impl GatewayState {
         let given_up = self.deadlines.first().map(|(deadline, _)| *deadline as f64 / 1000.0);
         let held = self.is_held(now);
         let allowed = self.pools.values().filter(|_| !held).filter_map(RateLimiter::wake);
-        allowed.chain(given_up).chain(self.next_give_up(now)).min_by(f64::total_cmp)
+        let owner_again = (self.is_suspended(now) && !self.closing).then_some(now + SUSPENDED_S);
+        allowed.chain(given_up).chain(owner_again).chain(self.next_give_up(now)).min_by(f64::total_cmp)
     }
 
     /// Signal of a result to the rate limiter. A billed failure counts as an answer.

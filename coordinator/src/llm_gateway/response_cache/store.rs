@@ -14,7 +14,8 @@ use super::rows::{self, CachedRow};
 use super::sums::Sums;
 use super::usage::signed;
 use super::{CacheEntry, CachedResponse, Counted, FailureCounts, LlmUsage, StoreWrite, failures};
-use crate::database::{Layout, Trouble};
+use crate::database::Trouble;
+use crate::database::sqlite::Layout;
 use crate::llm_gateway::PermitKey;
 
 /// Database of the response cache.
@@ -355,7 +356,8 @@ impl Answers for ResponseCache {
 
     fn apply(&self, batch: &[&StoreWrite]) -> Result<Vec<Counted>, CacheError> {
         let mut writer = self.write();
-        let process = if batch.iter().any(|write| begins(write)) { Some(self.process(&mut writer)?) } else { None };
+        let process =
+            if batch.iter().any(|write| begins(write)) { Some(self.process(&mut writer)?) } else { None };
         let mut write = || {
             let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let mut sums = Sums::default();

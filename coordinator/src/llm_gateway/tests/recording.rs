@@ -198,3 +198,30 @@ fn a_process_that_ends_begins_no_further_calls() {
     assert_eq!(bench.heard(), [(1, 1, GO)]);
     assert!(bench.write.is_empty() && bench.state.wake(bench.now).is_some_and(|at| at > bench.now));
 }
+
+#[test]
+fn a_process_that_may_have_been_replaced_permits_nothing_until_it_is_the_owner_again() {
+    let (mut bench, allowed) = (slow(), allowed(|_| ()));
+    bench.state.own_until(1.5);
+    bench.ask(1, &acquire("r", 1, key(1)), &allowed);
+    bench.keep_all();
+    let short = Reply::CallPermit { call: CallId::new(0), valid_ms: 1500, ticket: None };
+    assert_eq!(bench.heard(), [(1, 1, short)], "it is valid no longer than the ownership");
+    bench.ask(1, &acquire("r", 2, key(2)), &allowed);
+    // Recorded, and then the process stood still.
+    bench.pass(2.0);
+    bench.ask(1, &acquire("r", 3, key(3)), &allowed);
+    bench.keep_all();
+    assert_eq!(bench.heard(), [], "its deadline has passed");
+    assert_eq!(bench.durable.calls.len(), 1, "the second call was taken back, the third not begun");
+    let wake = bench.state.wake(bench.now).unwrap();
+    assert!(wake > bench.now && wake < bench.now + 1.0, "it looks again soon: {wake}");
+    bench.state.own_until(f64::INFINITY);
+    for _ in 0..4 {
+        bench.pass(0.5);
+        bench.keep_all();
+    }
+    let mut heard = bench.heard();
+    heard.sort_by_key(|(_, number, _)| *number);
+    assert_eq!(heard, [(1, 2, GO), (1, 3, GO)]);
+}

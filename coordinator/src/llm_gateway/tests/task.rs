@@ -13,7 +13,7 @@ use crate::llm_gateway::batcher::FULL;
 use crate::llm_gateway::response_cache::{Answers, CacheError, FailureCounts, ResponseCache};
 use crate::llm_gateway::task::{GatewayHandle, ShutdownHandle};
 use crate::llm_gateway::{PermitKey, WorkerStream};
-use crate::run::{Coordinator, Parts, Recovery, Standstill};
+use crate::run::{Coordinator, OwnerDeadline, Parts, Recovery, Standstill};
 
 /// A store with troubles.
 #[derive(Debug)]
@@ -91,11 +91,18 @@ impl Scene {
             store: Store::local(folder.path()).unwrap(),
             scratch: folder.path().to_owned(),
             recovery: Recovery::Grace,
+            owner: OwnerDeadline::unlimited(),
         };
         let runs = Coordinator::open(parts).await.unwrap();
         let store: Arc<dyn Answers> = store.clone();
-        let (desk, closing) =
-            GatewayHandle::open(Arc::clone(&runs.llm), Arc::clone(&runs.metrics), store).await.unwrap();
+        let (desk, closing) = GatewayHandle::open(
+            Arc::clone(&runs.llm),
+            Arc::clone(&runs.metrics),
+            store,
+            OwnerDeadline::unlimited(),
+        )
+        .await
+        .unwrap();
         Self { runs, desk, _closing: closing, _folder: folder }
     }
 

@@ -19,7 +19,7 @@ use crate::client::{Client, Reader, Request};
 use crate::embedded::{JudgeServer, Machine, ServerJudge, Unreachable, Workers};
 use crate::ledger::MemoryLedger;
 use crate::llm_gateway::response_cache::ResponseCache;
-use crate::run::{Coordinator, Parts, Recovery, Standstill};
+use crate::run::{Coordinator, OwnerDeadline, Parts, Recovery, Standstill};
 use crate::server::{self, Endpoints};
 
 /// What a replayed run says in place of a verdict that was not recorded.
@@ -54,6 +54,7 @@ impl Rerun {
             store: Store::local(&self.out)?,
             scratch: self.out.clone(),
             recovery: Recovery::Forfeit,
+            owner: OwnerDeadline::unlimited(),
         })
         .await?;
         let (endpoints, address) = Endpoints::of_this_process()?;

@@ -15,8 +15,8 @@ use domain::ids::RunId;
 pub(crate) use report::Report;
 pub(crate) use subject::{Place, places};
 
+use crate::database::postgres::{Engine, EngineAddress, Trust};
 use crate::ledger::state_folder::StateFolder;
-use crate::postgres::{Engine, EngineAddress, Trust};
 use subject::Subject;
 
 /// Examines one run.

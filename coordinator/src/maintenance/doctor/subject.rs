@@ -11,10 +11,11 @@ use results::run_file::{RunFile, RunFileError};
 use results::store::{Listed, Store, StoreError};
 
 use crate::database::Trouble;
+use crate::database::postgres::ownership::owner;
+use crate::database::postgres::{Engine, EngineFacts, EngineRecord};
 use crate::ledger::state_folder::{ENGINE_FILE, LEDGER_FILE, RUN_STATE, is_taken};
 use crate::ledger::{Ledger, LedgerError, PostgresLedger, RunEntry, ShardEntry, SqliteLedger};
 use crate::maintenance::run_dirs::INTERRUPTED;
-use crate::postgres::{Engine, EngineFacts, EngineRecord};
 
 /// Shards in a page of the ledger.
 const PAGE: usize = 1000;
@@ -133,7 +134,7 @@ impl Subject {
     /// Reads a run.
     pub(crate) async fn read(place: Place) -> Result<Self, StoreError> {
         let store = Store::local(&place.folder)?;
-        let active = place.state.as_deref().is_some_and(is_taken);
+        let active = place.state.as_deref().is_some_and(is_taken) || has_owner(&place).await;
         let objects = store.list().await?;
         let unfinished = unfinished(&place.folder);
         let engine = match (&place.engine, &place.state) {
@@ -218,6 +219,13 @@ async fn read_ledger(path: &Path, run_id: &RunId) -> Result<Recorded, LedgerErro
     let ledger = SqliteLedger::open_read_only(path)?;
     ledger.check().await?;
     recorded(&ledger, run_id).await
+}
+
+/// Whether any coordinator serves the runs of the server.
+async fn has_owner(place: &Place) -> bool {
+    let Some(engine) = &place.engine else { return false };
+    // An engine that does not answer is reported by its facts.
+    matches!(owner(engine).await, Ok(Some(_)))
 }
 
 async fn read_engine(engine: &Arc<Engine>, run_id: &RunId) -> Result<Recorded, LedgerError> {

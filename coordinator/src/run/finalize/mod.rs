@@ -221,6 +221,7 @@ impl Coordinator {
             (describe(run, RunState::Finished, merged.entries.clone(), used), used)
         });
         let Some((run_file, used)) = described else { return cancelled().await };
+        self.check_owner()?;
         let written = run_file.save(folder).await?;
         self.ledger.record_resources(run_id, used).await?;
         reach(Point::RunFileWritten);
@@ -237,6 +238,14 @@ impl Coordinator {
         self.deactivate(run_id, state).await;
         tracing::info!(run = %run_id, state = state.as_str(), "ended");
         Ok(())
+    }
+
+    /// Refuses to write what another coordinator may write now: no step of the ledger guards the file.
+    fn check_owner(&self) -> Result<(), FinalizeError> {
+        if self.owner.is_ahead() {
+            return Ok(());
+        }
+        Err(FinalizeError::Unavailable("another coordinator may have taken over".to_owned()))
     }
 
     /// Checks the committed parts and merges them into final parts, in temporary files.
@@ -322,6 +331,7 @@ impl Coordinator {
             let parts = parts.into_iter();
             let parts = parts.map(|part| PartEntry { name: part.key, rows: part.rows, hash: part.hash });
             let used = self.resources_of(run);
+            self.check_owner()?;
             describe(run, state, parts.collect(), used).save(&folder).await?;
             // A result that was merged before the run ended otherwise.
             sweep(&folder, |key| key.starts_with(FINAL)).await?;

@@ -15,7 +15,7 @@ use super::*;
 use crate::ledger::faulty::FaultyLedger;
 use crate::ledger::{CommittedPart, Leased, Ledger as _, suite};
 use crate::run::commit::Sender;
-use crate::run::{Granted, Parts, Recovery};
+use crate::run::{Granted, OwnerDeadline, Parts, Recovery};
 
 /// A run of ten records whose four shards are all committed, without a coordinator.
 struct Scene {
@@ -87,6 +87,7 @@ impl Scene {
             store: Store::local(self.folder.path()).unwrap(),
             scratch: self.folder.path().to_owned(),
             recovery: Recovery::Grace,
+            owner: OwnerDeadline::unlimited(),
         })
         .await
         .unwrap()

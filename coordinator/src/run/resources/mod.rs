@@ -71,7 +71,7 @@ mod tests {
 
     use super::*;
     use crate::ledger::{Ledger as _, MemoryLedger, suite};
-    use crate::run::{Parts, Recovery};
+    use crate::run::{OwnerDeadline, Parts, Recovery};
 
     struct Scene {
         folder: tempfile::TempDir,
@@ -91,7 +91,9 @@ mod tests {
         async fn take_up(&self, recovery: Recovery) -> Arc<Coordinator> {
             let (store, scratch) = (Store::local(self.folder.path()).unwrap(), self.folder.path().to_owned());
             let ledger = Arc::clone(&self.ledger) as Arc<_>;
-            Coordinator::open(Parts { ledger, store, scratch, recovery }).await.unwrap()
+            Coordinator::open(Parts { ledger, store, scratch, recovery, owner: OwnerDeadline::unlimited() })
+                .await
+                .unwrap()
         }
 
         async fn used(&self, name: &str) -> RunResources {

@@ -229,21 +229,30 @@ impl Drop for Fleet {
     }
 }
 
-fn spawn(mut command: Command, log: &Path) -> Result<Child> {
+pub(super) fn spawn(mut command: Command, log: &Path) -> Result<Child> {
     let log: File = OpenOptions::new().create(true).append(true).open(log)?;
     let child = command.stdout(Stdio::null()).stderr(log).spawn();
     child.with_context(|| format!("{} does not start", command.get_program().display()))
 }
 
 /// SIGKILL, which also ends what is stopped.
-fn end(child: &mut Option<Child>) {
+pub(super) fn end(child: &mut Option<Child>) {
     if let Some(mut child) = child.take() {
         let _ = child.kill();
         let _ = child.wait();
     }
 }
 
-fn freeze(child: &Child, frozen: bool) -> Result<()> {
+pub(super) fn freeze(child: &Child, frozen: bool) -> Result<()> {
+    send(child, if frozen { Signal::STOP } else { Signal::CONT })
+}
+
+/// SIGTERM.
+pub(super) fn drain(child: &Child) -> Result<()> {
+    send(child, Signal::TERM)
+}
+
+fn send(child: &Child, signal: Signal) -> Result<()> {
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).context("a process without a number")?;
-    kill_process(pid, if frozen { Signal::STOP } else { Signal::CONT }).context("cannot signal a process")
+    kill_process(pid, signal).context("cannot signal a process")
 }

@@ -3,6 +3,7 @@
 //!
 //! Uses none of our crates: only the output and the files of the binaries count.
 
+mod coordinators;
 mod disk;
 mod fleet;
 mod link;
@@ -56,6 +57,16 @@ pub struct Args {
     /// Workers
     #[arg(long, default_value_t = 4)]
     pub workers: usize,
+    /// Coordinators at one PostgreSQL server with a standby: more than one have faults of their own, and --kills and the like
+    /// do not count
+    #[arg(long, default_value_t = 1)]
+    pub coordinators: usize,
+    /// Of several coordinators: losses of the primary server
+    #[arg(long, default_value_t = 2)]
+    pub engine_losses: usize,
+    /// Of several coordinators, the control that must fail: the primary does not wait for its standby
+    #[arg(long)]
+    pub asynchronous: bool,
     /// Records in a shard
     #[arg(long, default_value_t = 20)]
     pub shard_size: u32,
@@ -96,6 +107,9 @@ pub enum Output {
 
 /// Does a run undisturbed and a run disturbed, and compares.
 pub fn run(args: &Args) -> Result<Report> {
+    if args.coordinators > 1 {
+        return coordinators::run(args);
+    }
     let binaries = Binaries::of(&args.bin)?;
     disk::release(&args.scratch.join("disturbed"));
     if args.scratch.exists() {
@@ -119,7 +133,7 @@ pub fn run(args: &Args) -> Result<Report> {
         Fleet::start(&binaries, &undisturbed, &args.scratch.join("logs-0"), args.workers, &bucket)?;
     let provider = start_provider(args, &binaries, "logs-0", &corpus)?;
     begin(args, &binaries, &mut fleet, &corpus, provider.as_ref())?;
-    while !is_finished(&undisturbed) {
+    while !is_finished(&run_folder(&undisturbed)) {
         let ended = fleet.ended();
         if !ended.is_empty() || begun.elapsed().as_secs() > args.patience {
             bail!("the undisturbed run did not finish: {}", ended.join(", "));
@@ -128,7 +142,7 @@ pub fn run(args: &Args) -> Result<Report> {
     }
     drop((fleet, provider));
     report.undisturbed_s = begun.elapsed().as_secs_f64();
-    report.expected = fingerprint(&binaries, &undisturbed)?;
+    report.expected = fingerprint(&binaries, &run_folder(&undisturbed))?;
 
     let disturbed = args.scratch.join("disturbed");
     let steps = draw(args.seed, budget);
@@ -165,7 +179,7 @@ pub fn run(args: &Args) -> Result<Report> {
         report.violations.push(what);
     }
     if report.violations.is_empty() {
-        judge(&binaries, &disturbed, &mut report)?;
+        judge(&binaries, &run_folder(&disturbed), &mut report)?;
         if let Some(provider) = &provider {
             settle(provider, &mut report)?;
         }
@@ -234,32 +248,37 @@ fn begin(
     let (size, lease) = (args.shard_size.to_string(), format!("fleet.lease_seconds={}", args.lease_seconds));
     let arguments = ["submit", "--to", &url, "--corpus", &path, "--run-id", RUN_ID, "--shard-size", &size];
     let mut arguments: Vec<String> = arguments.map(str::to_owned).to_vec();
-    let mut set = vec![lease];
+    arguments.extend(["--set".to_owned(), lease]);
     if let Some(provider) = provider {
-        set.extend(["proposer.mode=vllm", "guardrails=merge", "proposer.retries=50"].map(str::to_owned));
-        set.push("vllm.model=mock".to_owned());
+        arguments.extend(model_settings());
         fleet.call(&provider.endpoint());
     }
-    arguments.extend(set.into_iter().flat_map(|setting| ["--set".to_owned(), setting]));
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     binaries.output("coordinator", &arguments)?;
     (0..fleet.size()).try_for_each(|worker| fleet.start_worker(worker))
+}
+
+/// What makes a run ask the simulated provider.
+fn model_settings() -> impl Iterator<Item = String> {
+    ["proposer.mode=vllm", "guardrails=merge", "proposer.retries=50", "vllm.model=mock"]
+        .into_iter()
+        .flat_map(|setting| ["--set".to_owned(), setting.to_owned()])
 }
 
 fn run_folder(state: &Path) -> PathBuf {
     state.join("results").join(RUN_ID)
 }
 
-fn run_file(state: &Path) -> Option<Value> {
-    serde_json::from_slice(&std::fs::read(run_folder(state).join("run.json")).ok()?).ok()
+fn run_file(folder: &Path) -> Option<Value> {
+    serde_json::from_slice(&std::fs::read(folder.join("run.json")).ok()?).ok()
 }
 
-fn is_finished(state: &Path) -> bool {
-    run_file(state).is_some_and(|run| run["state"] == "finished")
+fn is_finished(folder: &Path) -> bool {
+    run_file(folder).is_some_and(|run| run["state"] == "finished")
 }
 
-fn fingerprint(binaries: &Binaries, state: &Path) -> Result<String> {
-    let parts = run_folder(state).join("part-*.parquet").display().to_string();
+fn fingerprint(binaries: &Binaries, folder: &Path) -> Result<String> {
+    let parts = folder.join("part-*.parquet").display().to_string();
     Ok(binaries.output("analysis", &["fingerprint", &parts])?.trim().to_owned())
 }
 
@@ -302,7 +321,7 @@ impl Storm<'_> {
     fn blow(&mut self, steps: &[Step], state: &Path, report: &mut Report) -> Result<()> {
         for (number, step) in steps.iter().enumerate() {
             self.pass(Instant::now() + Duration::from_millis(self.args.gap_ms * step.gap / 1000), report)?;
-            if is_finished(state) {
+            if is_finished(&run_folder(state)) {
                 let left = steps.len() - number;
                 report
                     .violations
@@ -315,10 +334,10 @@ impl Storm<'_> {
                 report.in_flight_at_kills += provider.paid()?.in_flight;
             }
             self.meet(*step)?;
-            *report.faults.entry(step.fault).or_default() += 1;
+            *report.faults.entry(step.fault.as_str()).or_default() += 1;
         }
         // What is still frozen, dead or full comes back.
-        while !self.later.is_empty() && !is_finished(state) && report.violations.is_empty() {
+        while !self.later.is_empty() && !is_finished(&run_folder(state)) && report.violations.is_empty() {
             self.pass(Instant::now() + Duration::from_millis(20), report)?;
         }
         Ok(())
@@ -440,7 +459,7 @@ impl Storm<'_> {
     }
 
     fn wait_for_the_end(&mut self, begun: Instant, state: &Path, report: &mut Report) -> Result<()> {
-        while !is_finished(state) {
+        while !is_finished(&run_folder(state)) {
             self.pass(Instant::now() + Duration::from_millis(50), report)?;
             if begun.elapsed().as_secs() > self.args.patience {
                 let hung = format!("the run has not finished after {} s", self.args.patience);
@@ -456,13 +475,13 @@ impl Storm<'_> {
 }
 
 /// Reads back what is there: every record once, the undisturbed fingerprint, nothing left over.
-fn judge(binaries: &Binaries, state: &Path, report: &mut Report) -> Result<()> {
-    let run = run_file(state).context("run.json is gone")?;
+fn judge(binaries: &Binaries, folder: &Path, report: &mut Report) -> Result<()> {
+    let run = run_file(folder).context("run.json is gone")?;
     let number = |value: &Value| value.as_u64().unwrap_or(0);
     report.records = number(&run["records"]);
     report.rows = run["parts"].as_array().into_iter().flatten().map(|part| number(&part["rows"])).sum();
     let counted: u64 = run["counts"].as_object().into_iter().flatten().map(|(_, count)| number(count)).sum();
-    report.fingerprint = fingerprint(binaries, state)?;
+    report.fingerprint = fingerprint(binaries, folder)?;
     let mut wrong = |what: String| report.violations.push(what);
     if report.rows != report.records || counted != report.records {
         wrong(format!("{} rows, {counted} counted, of {} records", report.rows, report.records));
@@ -472,10 +491,10 @@ fn judge(binaries: &Binaries, state: &Path, report: &mut Report) -> Result<()> {
     }
     // `run.json` comes before the sweep.
     let until = Instant::now() + Duration::from_secs(30);
-    let mut left = leftovers(&run_folder(state));
+    let mut left = leftovers(folder);
     while !left.is_empty() && Instant::now() < until {
         std::thread::sleep(Duration::from_millis(50));
-        left = leftovers(&run_folder(state));
+        left = leftovers(folder);
     }
     if !left.is_empty() {
         wrong(format!("left over: {}", left.join(", ")));

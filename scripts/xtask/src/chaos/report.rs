@@ -5,15 +5,13 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::plan::Fault;
-
 /// What happened, and what should not have.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
     /// Replays the plan.
     pub seed: u64,
     /// How many faults of each kind there were.
-    pub(super) faults: BTreeMap<Fault, u64>,
+    pub(super) faults: BTreeMap<&'static str, u64>,
     /// Commits that the coordinator refused because their token was old.
     pub late_commits_refused: usize,
     /// Seconds that the coordinator kept a stalled upload open, at most.
@@ -32,6 +30,14 @@ pub struct Report {
     pub questions: u64,
     /// Calls that were under way when processes were killed, added up over the kills.
     pub in_flight_at_kills: u64,
+    /// Of several coordinators: longest time without an owner, in seconds.
+    pub longest_failover_s: f64,
+    /// The same after an owner that was told to end.
+    pub longest_drain_s: f64,
+    /// Commits that workers were told of.
+    pub commits_told: usize,
+    /// Those of them that the ledger has not.
+    pub told_commits_lost: usize,
     /// Seconds that the undisturbed run took.
     pub undisturbed_s: f64,
     /// Seconds that the disturbed run took.
@@ -50,12 +56,10 @@ impl Report {
 
     /// One JSON object.
     pub fn json(&self) -> Value {
-        let faults: BTreeMap<&str, u64> =
-            self.faults.iter().map(|(fault, count)| (fault.as_str(), *count)).collect();
         json!({
             "seed": self.seed,
             "fine": self.is_fine(),
-            "faults": faults,
+            "faults": self.faults,
             "late_commits_refused": self.late_commits_refused,
             "longest_stall_s": self.longest_stall_s,
             "records": self.records,
@@ -67,6 +71,10 @@ impl Report {
             "calls_paid": self.calls_paid,
             "questions": self.questions,
             "in_flight_at_kills": self.in_flight_at_kills,
+            "longest_failover_s": self.longest_failover_s,
+            "longest_drain_s": self.longest_drain_s,
+            "commits_told": self.commits_told,
+            "told_commits_lost": self.told_commits_lost,
             "undisturbed_s": self.undisturbed_s,
             "disturbed_s": self.disturbed_s,
             "skipped": self.skipped,
@@ -82,7 +90,7 @@ impl Report {
         };
         row("seed", &self.seed);
         for (fault, count) in &self.faults {
-            row(fault.as_str(), count);
+            row(fault, count);
         }
         row("late commits refused", &self.late_commits_refused);
         row("seconds of the longest stalled upload", &format!("{:.1}", self.longest_stall_s));
@@ -95,6 +103,12 @@ impl Report {
             row("calls paid for", &self.calls_paid);
             row("questions", &self.questions);
             row("calls in flight at kills", &self.in_flight_at_kills);
+        }
+        if self.commits_told > 0 {
+            row("seconds of the longest failover", &format!("{:.1}", self.longest_failover_s));
+            row("seconds of the longest drain", &format!("{:.1}", self.longest_drain_s));
+            row("commits that workers were told of", &self.commits_told);
+            row("lost among them", &self.told_commits_lost);
         }
         row("seconds undisturbed", &format!("{:.1}", self.undisturbed_s));
         row("seconds", &format!("{:.1}", self.disturbed_s));

@@ -26,8 +26,8 @@ use super::{
     Answers, CacheError, CachedResponse, Counted, FailureCounts, JudgedRun, LlmUsage, OrphanedCall,
     StoreWrite, Verdicts,
 };
+use crate::database::postgres::{Engine, EngineResult, Failure};
 use crate::llm_gateway::PermitKey;
-use crate::postgres::{Engine, EngineResult, Failure};
 use sessions::{Connector, Open, Statements};
 use writer::Writer;
 
@@ -133,8 +133,9 @@ impl Answers for PostgresAnswers {
     }
 
     fn permit_key(&self) -> Result<PermitKey, CacheError> {
-        let key: Vec<u8> =
-            self.read(&async |client: &Client| client.query_one("SELECT key FROM permit_key", &[]).await?.try_get(0))?;
+        let key: Vec<u8> = self.read(&async |client: &Client| {
+            client.query_one("SELECT key FROM permit_key", &[]).await?.try_get(0)
+        })?;
         let key = <[u8; 32]>::try_from(key).map_err(|_| CacheError::Unusable {
             place: self.place.clone(),
             reason: "its key of permits has not 32 bytes: put back a copy of the table permit_key".to_owned(),

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tokio_postgres::{Client, Error};
 
 use crate::database::Trouble;
-use crate::postgres::{
+use crate::database::postgres::{
     Engine, EngineResult, Failed, Failure, Layout, RETRY, Session, read, transact, trouble,
 };
 

@@ -14,10 +14,10 @@ use super::changes::{Changes, Held};
 use super::sessions::{Connector, Open, Statements};
 use super::untold::{Done, Untold};
 use super::{calls, failures, rows};
+use crate::database::postgres::{Engine, EngineResult, Failure};
 use crate::llm_gateway::response_cache::store::pass;
 use crate::llm_gateway::response_cache::usage::signed;
 use crate::llm_gateway::response_cache::{CallId, Counted, OrphanedCall, StoreWrite};
-use crate::postgres::{Engine, EngineResult, Failure};
 
 /// Statements of batches.
 #[derive(Debug)]

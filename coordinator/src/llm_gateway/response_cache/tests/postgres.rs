@@ -6,8 +6,9 @@ use tokio::runtime::Runtime;
 
 use super::proxy::{Lose, Proxy};
 use super::*;
-use crate::postgres::Engine;
-use crate::postgres::testing::{TestServer, is_here, shared};
+use crate::database::postgres::Engine;
+use crate::database::postgres::ownership::{Candidate, LeaseTimes, acquire, prepare};
+use crate::database::postgres::testing::{TestServer, is_here, shared};
 
 /// What drives the sessions of stores.
 fn runtime() -> Runtime {
@@ -103,6 +104,44 @@ fn the_next_coordinator_takes_up_the_calls_of_the_one_before() {
     let left = OrphanedCall { call: call(4), may_return: true };
     assert_eq!(third.take_up_calls(&[]).unwrap(), [left]);
     assert_eq!(spent(&third).calls, 2);
+}
+
+#[test]
+fn a_coordinator_that_was_replaced_writes_nothing_more() {
+    let Some(engine) = shared().map(Arc::new) else { return };
+    let runtime = runtime();
+    let owner = || {
+        // Of one identity: the next need not wait for the end of the lease.
+        let candidate = Candidate {
+            identity: "c".to_owned(),
+            name: "c".to_owned(),
+            place: String::new(),
+            times: LeaseTimes::default(),
+        };
+        let lease = runtime.block_on(acquire(&engine, &candidate, |_| {})).unwrap();
+        let store = open(&runtime, &lease.fenced_engine());
+        (lease, store)
+    };
+    runtime.block_on(prepare(&engine)).unwrap();
+    let (_lease, first) = owner();
+    apply(&first, &[StoreWrite::Begin(call(1))]);
+    let (_next_lease, second) = owner();
+    assert_eq!(second.take_up_calls(&[]).unwrap().len(), 1);
+    let late = suite::end(1, "one");
+    let refused = [
+        first.apply(&[&late]).unwrap_err(),
+        first.take_up_calls(&[]).unwrap_err(),
+        first.put_verdicts(&suite::server("v1.37.2", ""), &[]).unwrap_err(),
+    ];
+    for error in refused {
+        assert!(
+            matches!(&error, CacheError::Unusable { reason, .. } if reason.contains("taken over")),
+            "{error}"
+        );
+    }
+    assert_eq!(spent(&second), LlmUsage::default());
+    assert_eq!(apply(&second, &[late]), [Counted::Whole]);
+    assert_eq!(found(&first, key(1)).as_deref(), Some("one"), "it may read");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use crate::postgres::{Engine, EngineAddress, Trust};
+use crate::database::postgres::{Engine, EngineAddress, Trust};
 
 /// What is lost, together with the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -34,6 +34,16 @@ impl Layout {
         }
     }
 
+    /// Whether the tables were ever made in the schema of the session.
+    pub(crate) async fn exists(&self, client: &Client) -> EngineResult<bool> {
+        let exists = client.query_one("SELECT to_regclass('layouts') IS NOT NULL", &[]).await;
+        if !exists.and_then(|row| row.try_get::<_, bool>(0)).map_err(|error| trouble(&error))? {
+            return Ok(false);
+        }
+        let found = client.query_opt("SELECT 1 FROM layouts WHERE name = $1", &[&self.name]).await;
+        Ok(found.map_err(|error| trouble(&error))?.is_some())
+    }
+
     /// Refuses tables of another version, older ones too.
     pub(crate) async fn check(&self, client: &Client, schema: &str) -> EngineResult<()> {
         let exists =

@@ -13,10 +13,13 @@ use tokio_postgres::{AsyncMessage, Client, Connection, Socket};
 use super::address::EngineAddress;
 use super::engine::{EngineFacts, Trust};
 use super::errors::{EngineResult, described, trouble};
+use super::ownership::Epoch;
 use crate::database::Trouble;
 
 /// Schema of all tables.
 const SCHEMA: &str = "k8s_auto_fix";
+
+const BEGIN: &str = "BEGIN";
 
 /// Pause between two tries to connect.
 const RETRY: Duration = Duration::from_millis(200);
@@ -25,19 +28,32 @@ const RETRY: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub(crate) struct Engine {
     address: EngineAddress,
-    trust: Trust,
+    trust: Arc<Trust>,
     schema: String,
+    /// What each transaction begins with.
+    begin: String,
 }
 
 impl Engine {
     pub(crate) fn new(address: EngineAddress, trust: Trust) -> Self {
-        Self { address, trust, schema: SCHEMA.to_owned() }
+        Self { address, trust: Arc::new(trust), schema: SCHEMA.to_owned(), begin: BEGIN.to_owned() }
     }
 
     /// The same with another schema, for tests that share a server.
     #[cfg(test)]
     pub(crate) fn with_schema(self, schema: &str) -> Self {
         Self { schema: schema.to_owned(), ..self }
+    }
+
+    /// The same for the owner of an epoch: each transaction fails where another coordinator has taken over.
+    pub(crate) fn fenced_by(&self, epoch: Epoch) -> Self {
+        let begin = format!("{BEGIN}; SELECT fence({epoch})");
+        Self {
+            address: self.address.clone(),
+            trust: Arc::clone(&self.trust),
+            schema: self.schema.clone(),
+            begin,
+        }
     }
 
     /// Name of the server, for people.
@@ -82,7 +98,7 @@ impl Engine {
         }
         // What a coordinator holds that stands still in a transaction, or whose machine is gone, comes free.
         let settings = format!(
-            "SET search_path TO {}; SET statement_timeout TO 0; SET idle_in_transaction_session_timeout TO '30s';
+            "SET search_path TO {}; SET statement_timeout TO 0; SET idle_in_transaction_session_timeout TO '10s';
              SET tcp_keepalives_idle TO 5; SET tcp_keepalives_interval TO 2; SET tcp_keepalives_count TO 3;
              SET tcp_user_timeout TO '10s'",
             self.schema
@@ -96,7 +112,7 @@ impl Engine {
         let (client, connection) = config.connect(tls).await.map_err(|error| trouble(&error))?;
         let warned = Arc::<Warnings>::default();
         let task = tokio::spawn(drive(connection, Arc::clone(&warned)));
-        Ok(Session { client, task, warned })
+        Ok(Session { client, task, warned, begin: self.begin.clone() })
     }
 }
 
@@ -106,6 +122,7 @@ pub(crate) struct Session {
     pub(crate) client: Client,
     task: JoinHandle<()>,
     warned: Arc<Warnings>,
+    begin: String,
 }
 
 impl Drop for Session {
@@ -115,9 +132,9 @@ impl Drop for Session {
 }
 
 impl Session {
-    /// Begins a transaction that writes.
+    /// Begins a transaction; fails where another coordinator has taken over from the one that opened the session.
     pub(crate) async fn begin(&self) -> Result<(), tokio_postgres::Error> {
-        self.client.batch_execute("BEGIN").await
+        self.client.batch_execute(&self.begin).await
     }
 
     /// Commits the open transaction. An error means that it is not known whether it is durable: also where the server says

@@ -8,6 +8,7 @@ mod address;
 mod engine;
 mod errors;
 mod layout;
+pub(crate) mod ownership;
 mod session;
 #[cfg(test)]
 mod test_server;
@@ -19,6 +20,8 @@ mod transaction;
 
 pub(crate) use address::{AddressError, EngineAddress};
 pub(crate) use engine::{EngineFacts, EngineRecord, Trust};
+#[cfg(test)]
+pub(crate) use errors::is_deposed;
 pub(crate) use errors::{EngineResult, trouble};
 pub(crate) use layout::Layout;
 pub(crate) use session::{Engine, Session};

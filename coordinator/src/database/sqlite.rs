@@ -9,6 +9,8 @@ use std::time::Duration;
 use cli_support::private;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use super::Trouble;
+
 /// Largest file of which every page is checked on opening.
 const CHECKED_BYTES: i64 = 64 << 20;
 
@@ -26,15 +28,6 @@ pub(crate) struct Layout {
     pub(crate) name: &'static str,
     /// Remedy for messages: how to use another file instead.
     pub(crate) elsewhere: &'static str,
-}
-
-/// Why a file cannot be used, by what the caller can do about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Trouble {
-    /// Try again: locked, busy or out of space for now.
-    Unavailable(String),
-    /// Needs repair: damaged, not one of this program, or not writable.
-    Unusable(String),
 }
 
 impl Layout {

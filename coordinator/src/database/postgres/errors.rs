@@ -7,6 +7,14 @@ use crate::database::Trouble;
 /// Result of a use of a server.
 pub(crate) type EngineResult<T> = Result<T, Trouble>;
 
+/// Class of the error with which a transaction of a replaced coordinator fails.
+const DEPOSED: &str = "KA";
+
+/// Whether another coordinator has taken over.
+pub(crate) fn is_deposed(error: &tokio_postgres::Error) -> bool {
+    error.code().is_some_and(|code| code.code().starts_with(DEPOSED))
+}
+
 /// Whether the session is of no use after this error: it broke, or its server ends or is no longer the primary.
 pub(crate) fn is_lost(error: &tokio_postgres::Error) -> bool {
     let Some(code) = error.code() else { return true };
@@ -20,6 +28,7 @@ pub(crate) fn trouble(error: &tokio_postgres::Error) -> Trouble {
     let reason = described(error);
     let Some(code) = error.code() else { return Trouble::Unavailable(reason) };
     match code.code().get(..2) {
+        Some(DEPOSED) => Trouble::Unusable("another coordinator has taken over".to_owned()),
         Some("28") => {
             Trouble::Unusable(format!("{reason}: check user and password (PGPASSWORD or --ledger-file)"))
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
 
-use super::errors::{is_lost, trouble};
+use super::errors::{is_deposed, is_lost, trouble};
 use super::session::Session;
 use crate::database::Trouble;
 
@@ -88,6 +88,9 @@ fn classify(error: &tokio_postgres::Error) -> Failure {
         return Failure::NotApplied(Trouble::Unavailable(match trouble(error) {
             Trouble::Unavailable(reason) | Trouble::Unusable(reason) => reason,
         }));
+    }
+    if is_deposed(error) {
+        return Failure::NotApplied(trouble(error));
     }
     Failure::Refused(trouble(error))
 }
