@@ -27,7 +27,7 @@ use proto::v1::fleet_server::FleetServer;
 use proto::v1::runs_server::RunsServer;
 
 use crate::llm_gateway::GatewayHandle;
-use crate::llm_gateway::response_cache::{ResponseCache, Verdicts};
+use crate::llm_gateway::response_cache::AnswerStore;
 use crate::run::Coordinator;
 use crate::server::connections::{LimitRequests, Limits, Peers};
 use access::{AccessControl, AccessLayer};
@@ -82,7 +82,7 @@ impl Endpoints {
 pub async fn run(
     endpoints: Endpoints,
     coordinator: Arc<Coordinator>,
-    answers: Arc<ResponseCache>,
+    answers: impl Into<AnswerStore>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServerError> {
     run_with(endpoints, coordinator, answers, Limits::default(), shutdown).await
@@ -92,15 +92,16 @@ pub async fn run(
 pub async fn run_with(
     endpoints: Endpoints,
     coordinator: Arc<Coordinator>,
-    answers: Arc<ResponseCache>,
+    answers: impl Into<AnswerStore>,
     limits: impl Into<Limits>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServerError> {
     let Endpoints { listeners, access, leases } = endpoints;
+    let AnswerStore { answers, verdicts } = answers.into();
     let limits = limits.into();
     let streams = limits.streams;
     let (drain, draining) = watch::channel(false);
-    coordinator.use_verdicts(Arc::clone(&answers) as Arc<dyn Verdicts>).await;
+    coordinator.use_verdicts(verdicts).await;
     let (gateway, gateway_shutdown) = GatewayHandle::open(
         Arc::clone(&coordinator.llm),
         Arc::clone(&coordinator.metrics),

@@ -16,9 +16,13 @@ mod test_server;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod transaction;
 
 pub(crate) use address::{AddressError, EngineAddress};
 pub(crate) use engine::{EngineFacts, EngineRecord, Trust};
-pub(crate) use errors::{EngineResult, is_deposed, is_lost, trouble};
+#[cfg(test)]
+pub(crate) use errors::is_deposed;
+pub(crate) use errors::{EngineResult, trouble};
 pub(crate) use layout::Layout;
 pub(crate) use session::{Engine, Session};
+pub(crate) use transaction::{Failed, Failure, RETRY, read, transact};

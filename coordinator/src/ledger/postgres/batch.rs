@@ -1,35 +1,20 @@
 //! The task of a session: applies the waiting steps in one transaction, commits it, then replies to the callers.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt};
 use results::crash::{Point, reach};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout};
-use tokio_postgres::error::SqlState;
+use tokio::time::Instant;
 
-use super::connector::{Connector, Mode, PATIENCE, RETRY};
+use super::connector::{Connector, Mode, PATIENCE};
 use super::shards::{self, Open};
 use super::step::Queued;
 use crate::database::Trouble;
-use crate::database::postgres::{is_deposed, is_lost, trouble};
+use crate::database::postgres::{Failed, Failure, RETRY, read, transact};
 
 /// Most steps in a transaction.
 const BATCH: usize = 256;
-
-/// Longest wait for an answer. After it the session is dropped, and nothing is cancelled.
-const ANSWER: Duration = Duration::from_secs(30);
-
-/// Why a transaction failed.
-enum Failure {
-    /// It took no effect, and may succeed when tried again.
-    NotApplied(Trouble),
-    /// It took no effect, because one of its steps is not possible.
-    Refused(Trouble),
-    /// It is not known whether it took effect.
-    Unknown(String),
-}
 
 /// Applies the steps of the queue until its last sender is dropped.
 pub(super) async fn serve(mut connector: Connector, mut queue: mpsc::Receiver<Queued>) {
@@ -78,61 +63,21 @@ fn settle(connector: &mut Connector, mut batch: Vec<Queued>) -> BoxFuture<'_, ()
 async fn attempt(connector: &mut Connector, batch: &mut [Queued], until: Instant) -> Result<(), Failure> {
     let mode = connector.mode;
     let open = connector.session(until).await.map_err(Failure::NotApplied)?;
-    let applied = timeout(ANSWER, async {
-        if mode == Mode::Steps {
-            open.session.begin().await?;
-        }
-        apply(open, batch).await
-    });
-    match applied.await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => {
-            let failure = classify(&error);
-            let is_usable = !is_lost(&error)
-                && (mode == Mode::Reads || open.session.client.batch_execute("ROLLBACK").await.is_ok());
-            if !is_usable {
-                connector.drop_session();
-            }
-            return Err(failure);
-        }
-        // Without a COMMIT it cannot take effect.
-        Err(_) => {
-            connector.drop_session();
-            return Err(Failure::NotApplied(Trouble::Unavailable(silent())));
-        }
-    }
-    if mode == Mode::Reads {
-        return Ok(());
-    }
-    reach(Point::LedgerApplied);
-    let ended = match timeout(ANSWER, open.session.commit()).await {
-        Ok(ended) => ended,
-        Err(_) => Err(silent()),
+    let work = apply(open, batch);
+    let ended = match mode {
+        Mode::Steps => transact(&open.session, work, || reach(Point::LedgerApplied)).await,
+        Mode::Reads => read(work).await,
     };
-    if let Err(reason) = ended {
-        connector.drop_session();
-        return Err(Failure::Unknown(reason));
+    if let Err(Failed { failure, session_is_usable }) = ended {
+        if !session_is_usable {
+            connector.drop_session();
+        }
+        return Err(failure);
     }
-    reach(Point::LedgerDurable);
+    if mode == Mode::Steps {
+        reach(Point::LedgerDurable);
+    }
     Ok(())
-}
-
-fn silent() -> String {
-    format!("no answer for {} s", ANSWER.as_secs())
-}
-
-/// Classifies the failure of a transaction whose COMMIT was not sent.
-fn classify(error: &tokio_postgres::Error) -> Failure {
-    let conflict = [SqlState::T_R_DEADLOCK_DETECTED, SqlState::T_R_SERIALIZATION_FAILURE];
-    if is_lost(error) || conflict.iter().any(|state| error.code() == Some(state)) {
-        return Failure::NotApplied(Trouble::Unavailable(match trouble(error) {
-            Trouble::Unavailable(reason) | Trouble::Unusable(reason) => reason,
-        }));
-    }
-    if is_deposed(error) {
-        return Failure::NotApplied(trouble(error));
-    }
-    Failure::Refused(trouble(error))
 }
 
 /// Applies the steps in their order: those on different shards together, any other alone.

@@ -19,9 +19,6 @@ pub(super) const LAYOUT: Layout = Layout {
 /// How long the opening of the ledger, and a step that took no effect, wait for a server that is not available.
 pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Pause before the next try.
-pub(super) const RETRY: Duration = Duration::from_millis(100);
-
 /// What a queue is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {

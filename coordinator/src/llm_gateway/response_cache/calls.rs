@@ -24,6 +24,11 @@ impl CallId {
         Self(number & i64::MAX as u64)
     }
 
+    /// The number, of 63 bits.
+    pub(crate) const fn number(self) -> u64 {
+        self.0
+    }
+
     /// One that follows no other: the first of a process.
     pub(crate) fn random() -> std::io::Result<Self> {
         let mut bytes = [0; 8];
@@ -132,7 +137,7 @@ pub(super) fn record(
          may_return, process) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?;
     statement.execute(params![
-        signed(call.id.0),
+        signed(call.id.number()),
         call.key.as_bytes(),
         call.run_id.as_str(),
         call.worker.as_str(),
@@ -149,7 +154,7 @@ pub(super) fn record(
 /// Deletes a call; returns whether it was there.
 pub(super) fn delete(connection: &Connection, id: CallId) -> Sql<bool> {
     let mut statement = connection.prepare_cached("DELETE FROM calls WHERE call = ?1")?;
-    Ok(statement.execute([signed(id.0)])? == 1)
+    Ok(statement.execute([signed(id.number())])? == 1)
 }
 
 /// Takes over the calls of ended processes, and those of `runs`; returns them with the ended processes.

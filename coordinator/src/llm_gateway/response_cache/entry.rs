@@ -5,6 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 
 use domain::answer::{Answer, Finish};
+use domain::budget::{Charge, Usage};
 use domain::ids::{AnswerKey, RunId};
 use flate2::Compression;
 use flate2::read::ZlibDecoder;
@@ -81,6 +82,13 @@ pub(crate) struct CacheEntry {
     pub(crate) replaces_before_ms: Option<u64>,
 }
 
+impl CacheEntry {
+    /// Whether it replaces an answer that is stored.
+    pub(super) fn replaces(&self, known: &CachedResponse) -> bool {
+        self.replaces_before_ms.is_some_and(|before| known.created_at_ms < before)
+    }
+}
+
 /// Answer in the store.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct CachedResponse {
@@ -88,6 +96,38 @@ pub(crate) struct CachedResponse {
     pub(crate) answer: Arc<Answer>,
     /// Arrival, in ms since the Unix epoch.
     pub(crate) created_at_ms: u64,
+}
+
+/// An answer as a row holds it.
+#[derive(Debug)]
+pub(super) struct StoredAnswer {
+    pub(super) key: Vec<u8>,
+    /// The text, compressed.
+    pub(super) packed: Vec<u8>,
+    pub(super) finish: String,
+    pub(super) answered_by: String,
+    pub(super) usage: Usage,
+    pub(super) charge: Charge,
+    pub(super) created_at_ms: u64,
+    pub(super) checksum: Vec<u8>,
+}
+
+impl StoredAnswer {
+    /// The answer; `None` where the row is damaged.
+    pub(super) fn check(self) -> Option<(AnswerKey, CachedResponse)> {
+        let key = AnswerKey::from_bytes(<[u8; 32]>::try_from(self.key).ok()?);
+        let (usage, charge) = (self.usage, self.charge);
+        let content = unpack(&self.packed)?;
+        let mut answer =
+            Answer { content, finish: finish_of(self.finish), usage, charge, model: self.answered_by };
+        if checksum(&key, &answer) != *self.checksum || !answer.is_whole() {
+            return None;
+        }
+        // A row of an earlier release may hold any count that a provider sent.
+        answer.usage = usage.of_one_call();
+        answer.charge = charge.of_one_call();
+        Some((key, CachedResponse { answer: Arc::new(answer), created_at_ms: self.created_at_ms }))
+    }
 }
 
 /// Stored word of a finish reason.
@@ -125,7 +165,7 @@ pub(super) fn pack(text: &str) -> Vec<u8> {
 }
 
 /// Decompresses a text; `None` where the data are damaged, or the text is longer than an answer may be.
-pub(super) fn unpack(packed: &[u8]) -> Option<String> {
+fn unpack(packed: &[u8]) -> Option<String> {
     let most = proto::convert::ANSWER_BYTES as u64;
     let mut text = String::new();
     ZlibDecoder::new(packed).take(most + 1).read_to_string(&mut text).ok()?;

@@ -1,6 +1,6 @@
 //! Why calls gave no answer: counts by reason, of a bounded number.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::ids::RunId;
 use proto::convert::FAILURE_REASONS;
@@ -17,15 +17,17 @@ const LABEL_CHARS: usize = 100;
 /// Stands for every reason beyond the bound.
 const OTHERS: &str = "other reasons";
 
-/// Calls without an answer, by reason.
+/// Calls without an answer, by reason: label, example and number.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct FailureCounts(BTreeMap<String, (String, u64)>);
+pub(crate) struct FailureCounts(pub(super) BTreeMap<String, (String, u64)>);
 
 impl FailureCounts {
     /// Counts a call.
     pub(crate) fn add(&mut self, reason: &str) {
+        // Not every store can hold a NUL in a text.
+        let reason = reason.replace('\0', "\u{fffd}");
         let example: String = reason.chars().take(EXAMPLE_CHARS).collect();
-        self.add_calls(label(reason), example, 1);
+        self.add_calls(label(&reason), example, 1);
     }
 
     fn add_calls(&mut self, label: String, example: String, calls: u64) {
@@ -37,6 +39,20 @@ impl FailureCounts {
         };
         let (_, count) = self.0.entry(label).or_insert((example, 0));
         *count = count.saturating_add(calls);
+    }
+
+    /// The counts that are stored beside those of a run whose labels are `known`: what is above the bound goes to the rest.
+    pub(super) fn beside(&self, mut known: BTreeSet<String>) -> Self {
+        let mut stored = Self::default();
+        for (label, (example, calls)) in &self.0 {
+            let is_over = !known.contains(label) && known.len() >= FAILURE_REASONS;
+            let (label, example) =
+                if is_over { (OTHERS, OTHERS) } else { (label.as_str(), example.as_str()) };
+            known.insert(label.to_owned());
+            let (_, count) = stored.0.entry(label.to_owned()).or_insert_with(|| (example.to_owned(), 0));
+            *count = count.saturating_add(*calls);
+        }
+        stored
     }
 
     /// The reasons, the most frequent first.
@@ -60,19 +76,14 @@ fn label(reason: &str) -> String {
 
 /// Adds counts to those of a run.
 pub(super) fn add(connection: &Connection, run_id: &RunId, counts: &FailureCounts) -> rusqlite::Result<()> {
-    let mut known = connection.prepare_cached(
-        "SELECT count(*) FILTER (WHERE label = ?2), count(*) FROM failures WHERE run_id = ?1",
-    )?;
+    let mut labels = connection.prepare_cached("SELECT label FROM failures WHERE run_id = ?1")?;
+    let known = labels.query_map([run_id.as_str()], |row| row.get(0))?;
     let mut write = connection.prepare_cached(
         "INSERT INTO failures VALUES (?1, ?2, ?3, ?4) ON CONFLICT (run_id, label) \
          DO UPDATE SET calls = min(calls + ?4, ?5)",
     )?;
-    for (label, (example, calls)) in &counts.0 {
-        let (same, all): (i64, i64) =
-            known.query_row(params![run_id.as_str(), label], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let is_over = same == 0 && usize::try_from(all).is_ok_and(|all| all >= FAILURE_REASONS);
-        let (label, example) = if is_over { (OTHERS, OTHERS) } else { (label.as_str(), example.as_str()) };
-        write.execute(params![run_id.as_str(), label, example, signed(*calls).min(MOST), MOST])?;
+    for (label, (example, calls)) in counts.beside(known.collect::<rusqlite::Result<_>>()?).0 {
+        write.execute(params![run_id.as_str(), label, example, signed(calls).min(MOST), MOST])?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 //! of API servers.
 //!
 //! *Owns* one `SQLite` file (write-ahead log, synced at every commit) with the answers, the calls under way, the usage of each run
-//! and the verdicts.
+//! and the verdicts; or tables in a `PostgreSQL` server with the same.
 //! *Invariants*: only complete answers are stored; a row with a wrong checksum is never served; opening the file loads no
 //! answers, each is read by its key.
 
@@ -11,9 +11,13 @@ mod below;
 mod calls;
 mod entry;
 mod failures;
+mod handle;
 mod owner;
+#[cfg_attr(not(test), expect(dead_code, reason = "`serve` does not open it yet"))]
+mod postgres;
 mod rows;
 mod store;
+mod sums;
 #[cfg(test)]
 mod tests;
 mod transfer;
@@ -25,7 +29,10 @@ pub(crate) use below::Used;
 pub(crate) use calls::{CallId, CallsOfRun, OrphanedCall, RecordedCall};
 pub(crate) use entry::{CacheEntry, CacheWrite, CachedResponse, Counted, StoreWrite};
 pub(crate) use failures::FailureCounts;
+pub use handle::AnswerStore;
 pub(crate) use owner::{Owner, OwnerLock, random_name};
+#[cfg_attr(not(test), expect(unused_imports, reason = "`serve` does not open it yet"))]
+pub(crate) use postgres::PostgresAnswers;
 pub use store::ResponseCache;
 pub(crate) use store::{Answers, ByModel, CacheError, Selection};
 #[cfg(test)]

@@ -1,17 +1,14 @@
 //! Rows of the cache's file. Every function works on a connection that its caller holds.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use domain::answer::Answer;
 use domain::api_server::{ServerIdentity, ServerVerdict};
 use domain::budget::{Charge, Tier, Usage, Usd};
 use domain::ids::{AnswerKey, DocumentHash, RunId};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::entry::{checksum, finish_of, finish_word, pack, unpack};
+use super::entry::{StoredAnswer, checksum, finish_word, pack};
+use super::sums::Sums;
 use super::usage::{MOST, signed, unsigned};
-use super::{CacheEntry, CacheWrite, CachedResponse, Counted, FailureCounts, LlmUsage, calls, failures};
+use super::{CacheEntry, CacheWrite, CachedResponse, Counted, LlmUsage, calls, failures};
 
 type Sql<T> = rusqlite::Result<T>;
 
@@ -32,20 +29,17 @@ pub(super) struct CachedRow {
 
 /// Reads a row; `Ok(None)` where its checksum is wrong.
 pub(super) fn read(row: &Row<'_>) -> Sql<Option<CachedRow>> {
-    let (key, packed): (Vec<u8>, Vec<u8>) = (row.get(0)?, row.get(4)?);
-    let check: Vec<u8> = row.get(13)?;
-    let (Ok(key), Some(content)) = (<[u8; 32]>::try_from(key), unpack(&packed)) else { return Ok(None) };
-    let key = AnswerKey::from_bytes(key);
-    let usage = usage(row, 6, 14)?;
-    let charge = charge(row, 15)?;
-    let mut answer = Answer { content, finish: finish_of(row.get(5)?), usage, charge, model: row.get(3)? };
-    if checksum(&key, &answer) != *check || !answer.is_whole() {
-        return Ok(None);
-    }
-    // A row of an earlier release may hold any count that a provider sent.
-    answer.usage = answer.usage.of_one_call();
-    answer.charge = answer.charge.of_one_call();
-    let stored = CachedResponse { answer: Arc::new(answer), created_at_ms: unsigned(row.get(11)?) };
+    let stored = StoredAnswer {
+        key: row.get(0)?,
+        packed: row.get(4)?,
+        finish: row.get(5)?,
+        answered_by: row.get(3)?,
+        usage: usage(row, 6, 14)?,
+        charge: charge(row, 15)?,
+        created_at_ms: unsigned(row.get(11)?),
+        checksum: row.get(13)?,
+    };
+    let Some((key, stored)) = stored.check() else { return Ok(None) };
     Ok(Some(CachedRow { key, provider: row.get(1)?, model: row.get(2)?, run_id: row.get(12)?, stored }))
 }
 
@@ -106,11 +100,8 @@ pub(super) fn insert(
     entry: &CacheEntry,
     run_id: &str,
 ) -> Sql<bool> {
-    if let Some(known) = look_up(connection, key)? {
-        let replaced = entry.replaces_before_ms.is_some_and(|before| known.created_at_ms < before);
-        if !replaced {
-            return Ok(known.answer == entry.answer);
-        }
+    if let Some(known) = look_up(connection, key)?.filter(|known| !entry.replaces(known)) {
+        return Ok(known.answer == entry.answer);
     }
     write(connection, key, entry, run_id)?;
     Ok(false)
@@ -146,64 +137,37 @@ pub(super) fn write(connection: &Connection, key: &AnswerKey, entry: &CacheEntry
     Ok(())
 }
 
-/// What a batch adds to the usage of each run: added once, after the last of its results.
-#[derive(Debug, Default)]
-pub(super) struct Sums<'b> {
-    spent: BTreeMap<&'b RunId, LlmUsage>,
-    failed: BTreeMap<&'b RunId, FailureCounts>,
+/// Writes the result of a call and deletes its row; returns what of it counts.
+pub(super) fn end<'b>(connection: &Connection, sums: &mut Sums<'b>, write: &'b CacheWrite) -> Sql<Counted> {
+    let is_open = match write.call {
+        Some(call) => calls::delete(connection, call)?,
+        None => true,
+    };
+    let is_stored = match &write.entry {
+        Some((key, entry)) => insert(connection, key, entry, write.run_id.as_str())?,
+        None => true,
+    };
+    Ok(sums.count(write, is_open, is_stored))
 }
 
-impl<'b> Sums<'b> {
-    /// Writes the result of a call and deletes its row; returns what of it counts.
-    ///
-    /// A call without a row was counted before: by the result that this one repeats, or as lost. In the second case its
-    /// answer is not stored, and what it used is not counted.
-    pub(super) fn end(&mut self, connection: &Connection, write: &'b CacheWrite) -> Sql<Counted> {
-        let is_open = match write.call {
-            Some(call) => calls::delete(connection, call)?,
-            None => true,
-        };
-        let is_stored = match &write.entry {
-            Some((key, entry)) => insert(connection, key, entry, write.run_id.as_str())?,
-            None => true,
-        };
-        let mut spent = write.spent;
-        let counted = match (is_open, is_stored) {
-            (true, _) => Counted::Whole,
-            (false, false) => {
-                spent.take_back(&write.spent.calls_alone());
-                Counted::Usage
-            }
-            (false, true) => return Ok(Counted::Nothing),
-        };
-        *self.spent.entry(&write.run_id).or_default() += spent;
-        if let Some(reason) = write.failure.as_ref().filter(|_| is_open) {
-            self.failed.entry(&write.run_id).or_default().add(reason);
-        }
-        Ok(counted)
+/// Adds the sums to the usage of the runs.
+pub(super) fn add(connection: &Connection, sums: &Sums<'_>) -> Sql<()> {
+    for (run_id, spent) in sums.spent() {
+        add_spent(connection, run_id, spent)?;
     }
-
-    /// Adds the sums to the usage of the runs.
-    pub(super) fn add(self, connection: &Connection) -> Sql<()> {
-        for (run_id, spent) in self.spent {
-            if spent != LlmUsage::default() {
-                add_spent(connection, run_id, &spent)?;
-            }
-        }
-        for (run_id, counts) in self.failed {
-            failures::add(connection, run_id, &counts)?;
-        }
-        Ok(())
+    for (run_id, counts) in &sums.failed {
+        failures::add(connection, run_id, counts)?;
     }
+    Ok(())
 }
 
 /// Writes results of which each counts.
 pub(super) fn insert_all(connection: &Connection, batch: &[CacheWrite]) -> Sql<()> {
     let mut sums = Sums::default();
     for write in batch {
-        sums.end(connection, write)?;
+        end(connection, &mut sums, write)?;
     }
-    sums.add(connection)
+    add(connection, &sums)
 }
 
 fn add_spent(connection: &Connection, run_id: &RunId, spent: &LlmUsage) -> Sql<()> {

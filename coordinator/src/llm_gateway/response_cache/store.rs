@@ -11,6 +11,7 @@ use rusqlite::{Connection, TransactionBehavior, params};
 use super::below::{Below, Used};
 use super::calls::{self, CallsOfRun, OrphanedCall, Process};
 use super::rows::{self, CachedRow};
+use super::sums::Sums;
 use super::usage::signed;
 use super::{CacheEntry, CachedResponse, Counted, FailureCounts, LlmUsage, StoreWrite, failures};
 use crate::database::Trouble;
@@ -57,10 +58,10 @@ pub struct ResponseCache {
 /// Failure of the response cache. Text for users; the variants by what the caller can do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CacheError {
-    /// Retry: locked, busy, or out of space at the moment.
+    /// Retry: locked, busy, out of space or not reachable at the moment. A write may have taken effect, and can be repeated.
     #[error("the response cache at {place} cannot be used for now: {reason}")]
     Unavailable {
-        /// Path of the file.
+        /// Path of the file, or URL of the server.
         place: String,
         /// Cause.
         reason: String,
@@ -68,7 +69,7 @@ pub enum CacheError {
     /// Needs an operator: damaged, not a response cache, or not writable.
     #[error("the response cache at {place} cannot be used: {reason}")]
     Unusable {
-        /// Path of the file.
+        /// Path of the file, or URL of the server.
         place: String,
         /// Cause and remedy.
         reason: String,
@@ -355,19 +356,11 @@ impl Answers for ResponseCache {
 
     fn apply(&self, batch: &[&StoreWrite]) -> Result<Vec<Counted>, CacheError> {
         let mut writer = self.write();
-        let begins = |write: &&StoreWrite| matches!(write, StoreWrite::Begin(_));
-        let process = if batch.iter().any(begins) { Some(self.process(&mut writer)?) } else { None };
-        let pass = |calls, answers| {
-            if batch.iter().any(begins) {
-                reach(calls);
-            }
-            if batch.iter().any(|write| !begins(write)) {
-                reach(answers);
-            }
-        };
+        let process =
+            if batch.iter().any(|write| begins(write)) { Some(self.process(&mut writer)?) } else { None };
         let mut write = || {
             let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let mut sums = rows::Sums::default();
+            let mut sums = Sums::default();
             let mut counted = Vec::with_capacity(batch.len());
             for write in batch {
                 counted.push(match write {
@@ -381,13 +374,13 @@ impl Answers for ResponseCache {
                         calls::delete(&transaction, *call)?;
                         Counted::Whole
                     }
-                    StoreWrite::End(write) => sums.end(&transaction, write)?,
+                    StoreWrite::End(write) => rows::end(&transaction, &mut sums, write)?,
                 });
             }
-            sums.add(&transaction)?;
-            pass(Point::CallsApplied, Point::AnswersApplied);
+            rows::add(&transaction, &sums)?;
+            pass(batch, Point::CallsApplied, Point::AnswersApplied);
             transaction.commit()?;
-            pass(Point::CallsDurable, Point::AnswersDurable);
+            pass(batch, Point::CallsDurable, Point::AnswersDurable);
             Ok(counted)
         };
         write().map_err(|error| self.failed(error))
@@ -412,6 +405,20 @@ impl Answers for ResponseCache {
     }
 }
 
+/// Passes the crash points of what is in a batch.
+pub(super) fn pass(batch: &[&StoreWrite], calls: Point, answers: Point) {
+    if batch.iter().any(|write| begins(write)) {
+        reach(calls);
+    }
+    if batch.iter().any(|write| !begins(write)) {
+        reach(answers);
+    }
+}
+
+fn begins(write: &StoreWrite) -> bool {
+    matches!(write, StoreWrite::Begin(_))
+}
+
 /// Condition of a [`Selection`], with parameters 1 and 2.
 const SELECTED: &str =
     "(?1 IS NULL OR created_at_ms < ?1) AND (?2 IS NULL OR model = ?2 OR answered_by = ?2)";
@@ -421,7 +428,7 @@ pub(super) fn failed_below(below: &Below, error: &rusqlite::Error) -> CacheError
     at(&below.place, LAYOUT.classify(error))
 }
 
-fn at(place: &str, trouble: Trouble) -> CacheError {
+pub(super) fn at(place: &str, trouble: Trouble) -> CacheError {
     let place = place.to_owned();
     match trouble {
         Trouble::Unavailable(reason) => CacheError::Unavailable { place, reason },

@@ -16,6 +16,10 @@ impl JudgedRun {
     pub(crate) fn new(run_id: &RunId, created_at_ms: u64) -> Self {
         Self(format!("{run_id} {created_at_ms}"))
     }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 /// What the coordinator needs of a store of verdicts. All calls block.
@@ -162,68 +166,4 @@ fn number_of(connection: &Connection, server: &ServerIdentity) -> rusqlite::Resu
     connection.execute("INSERT OR IGNORE INTO servers (version, flags) VALUES (?1, ?2)", row)?;
     connection
         .query_row("SELECT server FROM servers WHERE version = ?1 AND flags = ?2", row, |row| row.get(0))
-}
-
-#[cfg(test)]
-mod tests {
-    use domain::api_server::ServerClass;
-
-    use super::*;
-
-    fn verdict(class: ServerClass) -> ServerVerdict {
-        ServerVerdict { class, code: 0, causes: Vec::new(), message: None, warnings: Vec::new() }
-    }
-
-    fn server(version: &str, flags: &str) -> ServerIdentity {
-        ServerIdentity::new(version, flags).unwrap()
-    }
-
-    #[test]
-    fn a_verdict_is_found_again_for_the_same_server_and_flags_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("answers.sqlite");
-        let text = |number: u8| DocumentHash::of(&[number]);
-        let (ours, accepted) = (server("v1.37.2", "a=b"), verdict(ServerClass::Accepted));
-        {
-            let store = ResponseCache::open(&path).unwrap();
-            store.put_verdicts(&ours, &[(text(1), accepted.clone())]).unwrap();
-            // The first answer stays: rows were built from it.
-            store.put_verdicts(&ours, &[(text(1), verdict(ServerClass::Invalid))]).unwrap();
-        }
-        let store = ResponseCache::open(&path).unwrap();
-        assert_eq!(store.verdicts(&ours, &[text(2), text(1)]).unwrap(), [(text(1), accepted)]);
-        for other in [server("v1.36.0", "a=b"), server("v1.37.2", "")] {
-            assert_eq!(store.verdicts(&other, &[text(1)]).unwrap(), []);
-        }
-        Connection::open(&path).unwrap().execute("UPDATE verdicts SET verdict = '{'", []).unwrap();
-        assert_eq!(store.verdicts(&ours, &[text(1)]).unwrap(), [], "a damaged one counts as missing");
-    }
-
-    #[test]
-    fn a_run_keeps_the_versions_of_its_first_scanners() {
-        let store = ResponseCache::in_memory().unwrap();
-        let run = |created| JudgedRun::new(&RunId::new("r").unwrap(), created);
-        let versions = |version: &str| {
-            let mut versions = ScannerVersions::default();
-            versions.add(domain::scanner::Scanner::KubeLinter, version).unwrap();
-            versions
-        };
-        assert_eq!(store.scanners_of(&run(1)).unwrap(), None);
-        assert_eq!(store.settle_scanners(&run(1), &versions("1")).unwrap(), versions("1"));
-        assert_eq!(store.settle_scanners(&run(1), &versions("2")).unwrap(), versions("1"));
-        assert_eq!(store.scanners_of(&run(1)).unwrap(), Some(versions("1")));
-        assert_eq!(store.settle_scanners(&run(2), &versions("2")).unwrap(), versions("2"));
-    }
-
-    #[test]
-    fn a_run_keeps_its_first_server() {
-        let store = ResponseCache::in_memory().unwrap();
-        let run = |created| JudgedRun::new(&RunId::new("r").unwrap(), created);
-        let (one, other) = (server("v1.37.2", ""), server("v1.36.0", ""));
-        assert_eq!(store.judge_of(&run(1)).unwrap(), None);
-        assert_eq!(store.settle_judge(&run(1), &one).unwrap(), one);
-        assert_eq!(store.settle_judge(&run(1), &other).unwrap(), one);
-        assert_eq!(store.judge_of(&run(1)).unwrap(), Some(one));
-        assert_eq!(store.settle_judge(&run(2), &other).unwrap(), other, "another run of that id");
-    }
 }

@@ -9,6 +9,8 @@ use rusqlite::Connection;
 
 use super::*;
 
+mod postgres;
+mod proxy;
 mod suite;
 
 use suite::{apply, call};
@@ -16,10 +18,21 @@ use suite::{apply, call};
 mod on_disk {
     use super::*;
 
-    suite::answers_suite!({
+    #[expect(clippy::unnecessary_wraps, reason = "other stores may be missing")]
+    fn empty() -> Option<(ResponseCache, tempfile::TempDir)> {
         let folder = tempfile::tempdir().unwrap();
-        (ResponseCache::open(&folder.path().join("answers.sqlite")).unwrap(), folder)
-    });
+        Some((ResponseCache::open(&folder.path().join("answers.sqlite")).unwrap(), folder))
+    }
+
+    suite::answers_suite!(empty());
+    suite::answers_suite!(@tests empty(); calls_of_each_run_are_counted_while_they_are_under_way);
+
+    #[test]
+    fn what_is_stored_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("answers.sqlite");
+        suite::what_is_stored_stays(|| ResponseCache::open(&path).unwrap());
+    }
 
     #[test]
     fn a_call_outlives_its_process() {
@@ -40,7 +53,7 @@ mod on_disk {
 mod in_memory {
     use super::*;
 
-    suite::answers_suite!((ResponseCache::in_memory().unwrap(), ()));
+    suite::answers_suite!(Some((ResponseCache::in_memory().unwrap(), ())));
 }
 
 fn names(folder: &std::path::Path) -> Vec<String> {
@@ -154,17 +167,22 @@ fn a_damaged_answer_is_missing_and_is_replaced() {
         "UPDATE answers SET finish = 'stop'",
         "UPDATE answers SET total_tokens = 1",
     ];
-    for damage in damages {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("answers.sqlite");
-        let store = ResponseCache::open(&path).unwrap();
-        insert_all(&store, [insert(key(1), entry("a long enough answer", 10))]);
-        assert!(found(&store, key(1)).is_some());
-        Connection::open(&path).unwrap().execute_batch(damage).unwrap();
-        assert_eq!(found(&store, key(1)), None, "{damage}");
-        insert_all(&store, [insert(key(1), entry("the same, paid again", 20))]);
-        assert_eq!(found(&store, key(1)).as_deref(), Some("the same, paid again"), "{damage}");
-    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("answers.sqlite");
+    let store = ResponseCache::open(&path).unwrap();
+    suite::a_damaged_answer_is_missing_and_is_replaced(&store, &damages, |statement| {
+        Connection::open(&path).unwrap().execute_batch(statement).unwrap();
+    });
+}
+
+#[test]
+fn a_damaged_verdict_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("answers.sqlite");
+    let store = ResponseCache::open(&path).unwrap();
+    suite::a_damaged_verdict_is_missing(&store, || {
+        Connection::open(&path).unwrap().execute("UPDATE verdicts SET verdict = '{'", []).unwrap();
+    });
 }
 
 #[test]

@@ -1,12 +1,14 @@
-//! Conformance suite of [`Answers`]. `answers_suite!` makes a test of each function for one implementation.
+//! Conformance suite of [`Answers`] and [`Verdicts`]. `answers_suite!` makes a test of each function for one implementation.
 
 use std::sync::Arc;
 
-use domain::ids::WorkerName;
+use domain::api_server::{ServerClass, ServerIdentity, ServerVerdict};
+use domain::ids::{DocumentHash, WorkerName};
+use domain::scanner::{Scanner, ScannerVersions};
 
 use super::*;
 
-/// The tests of the suite; the argument makes an empty store.
+/// The tests of the suite; the argument makes an empty store, or none: then the test is left out.
 macro_rules! answers_suite {
     ($make:expr) => {
         $crate::llm_gateway::response_cache::tests::suite::answers_suite!(@tests $make;
@@ -17,16 +19,22 @@ macro_rules! answers_suite {
             an_answer_after_its_call_was_given_up_counts_what_it_used
             a_record_can_be_repeated
             a_batch_takes_effect_in_its_order
+            a_key_that_is_twice_in_a_batch_keeps_its_first_answer
+            reasons_of_failures_are_counted_up_to_a_bound
+            every_text_can_be_stored
             the_calls_of_a_process_that_lives_are_its_own
-            calls_of_each_run_are_counted_while_they_are_under_way
             no_usage_of_a_call_wedges_the_store
             the_key_of_tickets_stays
+            a_verdict_is_found_again_for_the_same_server_and_flags_alone
+            a_run_keeps_the_versions_of_its_first_scanners
+            a_run_keeps_its_first_server
+            a_run_settles_one_server_of_many_at_the_same_time
         );
     };
     (@tests $make:expr; $($name:ident)*) => {
         $(#[test]
         fn $name() {
-            let (store, _guard) = $make;
+            let Some((store, _guard)) = $make else { return };
             $crate::llm_gateway::response_cache::tests::suite::$name(&store);
         })*
     };
@@ -53,7 +61,7 @@ pub(super) fn apply(store: &impl Answers, writes: &[StoreWrite]) -> Vec<Counted>
 }
 
 /// The result of a call.
-fn end(number: u64, text: &str) -> StoreWrite {
+pub(super) fn end(number: u64, text: &str) -> StoreWrite {
     let call = Some(CallId::new(number));
     StoreWrite::End(CacheWrite { call, ..insert(key(number), entry(text, 10)) })
 }
@@ -143,6 +151,60 @@ pub(super) fn a_batch_takes_effect_in_its_order(store: &impl Answers) {
         [Counted::Whole, Counted::Whole, Counted::Whole, Counted::Whole, Counted::Nothing]
     );
     assert_eq!(spent(store).calls, 1);
+}
+
+pub(super) fn a_key_that_is_twice_in_a_batch_keeps_its_first_answer(store: &impl Answers) {
+    let writes = [call(1), RecordedCall { key: key(1), ..call(2) }].map(StoreWrite::Begin);
+    let again = CacheWrite { call: Some(CallId::new(2)), ..insert(key(1), entry("second", 20)) };
+    let younger = CacheEntry { replaces_before_ms: Some(15), ..entry("third", 30) };
+    let younger = StoreWrite::End(insert(key(1), younger));
+    let writes: Vec<_> = writes.into_iter().chain([end(1, "first"), StoreWrite::End(again)]).collect();
+    assert_eq!(apply(store, &writes), [Counted::Whole; 4], "each was paid for");
+    assert_eq!(found(store, key(1)).as_deref(), Some("first"));
+    let late =
+        StoreWrite::End(CacheWrite { call: Some(CallId::new(9)), ..insert(key(1), entry("late", 40)) });
+    assert_eq!(apply(store, &[younger, late]), [Counted::Whole, Counted::Usage]);
+    assert_eq!(found(store, key(1)).as_deref(), Some("third"));
+    assert_eq!(spent(store).calls, 3);
+}
+
+pub(super) fn reasons_of_failures_are_counted_up_to_a_bound(store: &impl Answers) {
+    let word = |number: u32| {
+        let letter = |at: u32| char::from_u32('a' as u32 + at % 26).unwrap();
+        format!("reason {}{} of 17", letter(number / 26), letter(number))
+    };
+    for first in [0, 50, 0] {
+        let writes = (first..first + 100).map(|number| {
+            let spent = LlmUsage { calls: 1, failed: 1, ..LlmUsage::default() };
+            let failure = Some(word(number));
+            StoreWrite::End(CacheWrite { run_id: run_id(), spent, entry: None, failure, call: None })
+        });
+        apply(store, &writes.collect::<Vec<_>>());
+    }
+    let listed = store.failures_of(&run_id()).unwrap().listed();
+    assert_eq!(listed.iter().map(|(_, calls)| calls).sum::<u64>(), 300);
+    let most = proto::convert::FAILURE_REASONS;
+    assert!((most..=most + 1).contains(&listed.len()), "{listed:?}");
+    assert_eq!(store.failures_of(&RunId::new("another").unwrap()).unwrap(), FailureCounts::default());
+}
+
+/// A NUL is replaced where a store cannot hold it.
+pub(super) fn every_text_can_be_stored(store: &impl Answers) {
+    let mut odd = entry("a\0\u{1F980}\u{202e}'; --", 10);
+    let answer = Arc::make_mut(&mut odd.answer);
+    (answer.model, answer.finish) = ("m\0\u{fffd}".to_owned(), Finish::Other("f\0 \\".to_owned()));
+    (odd.provider, odd.model) = ("p\0".to_owned(), "q\0".to_owned());
+    let failure = Some("it failed\0 here".to_owned());
+    let spent = LlmUsage { calls: 1, failed: 1, ..LlmUsage::default() };
+    let failed = CacheWrite { run_id: run_id(), spent, entry: None, failure, call: None };
+    let writes = [StoreWrite::End(insert(key(1), odd.clone())), StoreWrite::End(failed)];
+    assert_eq!(apply(store, &writes), [Counted::Whole; 2]);
+    let known = store.look_up(&[key(1)]).unwrap().pop().unwrap().1.unwrap();
+    assert_eq!((&known.answer.content, known.answer.usage), (&odd.answer.content, odd.answer.usage));
+    assert!(known.answer.model.starts_with('m') && known.answer.model.chars().count() == 3);
+    assert_eq!(store.failures_of(&run_id()).unwrap().listed().len(), 1);
+    let again = CacheWrite { call: Some(CallId::new(1)), ..insert(key(1), odd) };
+    assert_eq!(apply(store, &[StoreWrite::End(again)]), [Counted::Nothing], "it is the same answer");
 }
 
 pub(super) fn the_calls_of_a_process_that_lives_are_its_own(store: &impl Answers) {
@@ -246,4 +308,107 @@ pub(super) fn concurrent_results_of_a_call_count_once<S: Answers + 'static>(open
         .collect();
     let whole: u64 = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
     assert_eq!((whole, open().spent_of(&[run_id()]).unwrap()[0].1.calls), (40, 40));
+}
+
+/// What the next process finds of the store: `open` opens it once more.
+pub(super) fn what_is_stored_stays<S: Answers + Verdicts>(open: impl Fn() -> S) {
+    let ticket = |store: &S| store.permit_key().unwrap().of_call(&run_id(), &key(1), 1, CallId::new(1));
+    let first = open();
+    apply(&first, &[StoreWrite::Begin(call(1)), end(1, "one")]);
+    first.put_verdicts(&server("v1.37.2", ""), &[(text(1), verdict(ServerClass::Accepted))]).unwrap();
+    let before = ticket(&first);
+    drop(first);
+    let next = open();
+    assert_eq!(ticket(&next), before);
+    assert_eq!((found(&next, key(1)).as_deref(), spent(&next).calls), (Some("one"), 1));
+    assert_eq!(next.verdicts(&server("v1.37.2", ""), &[text(1)]).unwrap().len(), 1);
+}
+
+/// `damage` changes every answer by the given statement.
+pub(super) fn a_damaged_answer_is_missing_and_is_replaced(
+    store: &impl Answers,
+    statements: &[&str],
+    damage: impl Fn(&str),
+) {
+    for (number, statement) in (10..).zip(statements) {
+        apply(store, &[StoreWrite::End(insert(key(number), entry("a long enough answer", 10)))]);
+        assert!(found(store, key(number)).is_some());
+        damage(statement);
+        assert_eq!(found(store, key(number)), None, "{statement}");
+        let again = insert(key(number), entry("the same, paid again", 20));
+        assert_eq!(apply(store, &[StoreWrite::End(again)]), [Counted::Whole]);
+        assert_eq!(found(store, key(number)).as_deref(), Some("the same, paid again"), "{statement}");
+    }
+}
+
+fn verdict(class: ServerClass) -> ServerVerdict {
+    ServerVerdict { class, code: 0, causes: Vec::new(), message: None, warnings: Vec::new() }
+}
+
+pub(super) fn server(version: &str, flags: &str) -> ServerIdentity {
+    ServerIdentity::new(version, flags).unwrap()
+}
+
+fn text(number: u8) -> DocumentHash {
+    DocumentHash::of(&[number])
+}
+
+fn judged(created_at_ms: u64) -> JudgedRun {
+    JudgedRun::new(&run_id(), created_at_ms)
+}
+
+pub(super) fn a_verdict_is_found_again_for_the_same_server_and_flags_alone(store: &impl Verdicts) {
+    let accepted = ServerVerdict { message: Some("a\0b".to_owned()), ..verdict(ServerClass::Accepted) };
+    let ours = server("v1.37.2", "a=b");
+    store.put_verdicts(&ours, &[(text(1), accepted.clone())]).unwrap();
+    // The first answer stays: rows were built from it.
+    store
+        .put_verdicts(&ours, &[(text(1), verdict(ServerClass::Invalid)), (text(3), accepted.clone())])
+        .unwrap();
+    let known = store.verdicts(&ours, &[text(3), text(2), text(1)]).unwrap();
+    assert_eq!(known, [(text(3), accepted.clone()), (text(1), accepted)]);
+    for other in [server("v1.36.0", "a=b"), server("v1.37.2", "")] {
+        assert_eq!(store.verdicts(&other, &[text(1)]).unwrap(), []);
+    }
+}
+
+pub(super) fn a_run_keeps_the_versions_of_its_first_scanners(store: &impl Verdicts) {
+    let versions = |version: &str| {
+        let mut versions = ScannerVersions::default();
+        versions.add(Scanner::KubeLinter, version).unwrap();
+        versions
+    };
+    assert_eq!(store.scanners_of(&judged(1)).unwrap(), None);
+    assert_eq!(store.settle_scanners(&judged(1), &versions("1")).unwrap(), versions("1"));
+    assert_eq!(store.settle_scanners(&judged(1), &versions("2")).unwrap(), versions("1"));
+    assert_eq!(store.scanners_of(&judged(1)).unwrap(), Some(versions("1")));
+    assert_eq!(store.settle_scanners(&judged(2), &versions("2")).unwrap(), versions("2"));
+}
+
+pub(super) fn a_run_keeps_its_first_server(store: &impl Verdicts) {
+    let (one, other) = (server("v1.37.2", ""), server("v1.36.0", ""));
+    assert_eq!(store.judge_of(&judged(1)).unwrap(), None);
+    assert_eq!(store.settle_judge(&judged(1), &one).unwrap(), one);
+    assert_eq!(store.settle_judge(&judged(1), &other).unwrap(), one);
+    assert_eq!(store.judge_of(&judged(1)).unwrap(), Some(one));
+    assert_eq!(store.settle_judge(&judged(2), &other).unwrap(), other, "another run of that id");
+}
+
+pub(super) fn a_run_settles_one_server_of_many_at_the_same_time(store: &impl Verdicts) {
+    let settle =
+        |number: u32| store.settle_judge(&judged(1), &server(&format!("v1.{number}.0"), "")).unwrap();
+    let settled: Vec<ServerIdentity> = std::thread::scope(|threads| {
+        let settling: Vec<_> = (0..4).map(|number| threads.spawn(move || settle(number))).collect();
+        settling.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let recorded = store.judge_of(&judged(1)).unwrap().unwrap();
+    assert!(settled.iter().all(|server| *server == recorded), "{settled:?}");
+}
+
+/// `damage` damages every verdict.
+pub(super) fn a_damaged_verdict_is_missing(store: &impl Verdicts, damage: impl Fn()) {
+    let ours = server("v1.37.2", "");
+    store.put_verdicts(&ours, &[(text(1), verdict(ServerClass::Accepted))]).unwrap();
+    damage();
+    assert_eq!(store.verdicts(&ours, &[text(1)]).unwrap(), []);
 }
