@@ -56,8 +56,9 @@ pub(crate) struct Args {
     /// Folder or object-store URL for the results [default: results in the state folder]
     #[arg(long, value_name = "DIR")]
     pub(super) out: Option<String>,
-    /// File of cached answers of models, shared by all runs [default: answers.sqlite in the state folder]
-    #[arg(long, value_name = "FILE")]
+    /// File of cached answers of models, shared by all runs [default: answers.sqlite in the state folder; with --ledger they are
+    /// in the same server]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["ledger", "ledger_file"])]
     pub(super) answers: Option<PathBuf>,
     /// Listen on an address that other machines can reach in plain text: who listens in, learns the tokens
     #[arg(long)]

@@ -10,13 +10,16 @@ use cli_support::output;
 use results::store::{Store, StoreError};
 
 use super::args::Args;
+use crate::database::Trouble;
 use crate::database::postgres::ownership::{
     Candidate, LeaseTimes, OwnerLease, acquire, prepare, shared_value,
 };
 use crate::database::postgres::{Engine, Trust};
 use crate::ledger::state_folder::{ENGINE_FILE, LEDGER_FILE, StateFolder};
-use crate::ledger::{Ledger, PostgresLedger};
-use crate::llm_gateway::response_cache::{ANSWERS_FILE, ResponseCache, random_name};
+use crate::ledger::{Ledger, LedgerError, PostgresLedger};
+use crate::llm_gateway::response_cache::{
+    ANSWERS_FILE, AnswerStore, PostgresAnswers, ResponseCache, random_name,
+};
 use crate::run::OwnerDeadline;
 use crate::server::identity::LeaseSecrets;
 
@@ -29,7 +32,7 @@ const STORE_MARK: &str = ".store-id";
 /// Ledger, answers and the secrets of leases.
 pub(super) struct Durable {
     pub(super) ledger: Arc<dyn Ledger>,
-    pub(super) answers: Arc<ResponseCache>,
+    pub(super) answers: AnswerStore,
     pub(super) leases: LeaseSecrets,
     pub(super) owner: OwnerDeadline,
 }
@@ -45,7 +48,7 @@ impl Durable {
         let answers = args.answers.clone().unwrap_or_else(|| state.join(ANSWERS_FILE));
         Ok(Self {
             ledger: Arc::new(state.ledger()?),
-            answers: Arc::new(ResponseCache::open(&answers)?),
+            answers: Arc::new(ResponseCache::open(&answers)?).into(),
             leases: LeaseSecrets::of_state(&state.join(""))?,
             owner: OwnerDeadline::unlimited(),
         })
@@ -74,10 +77,15 @@ impl Shared {
         }
         let trust = Trust::open(&record, args.engine_may_forget)
             .with_context(|| format!("cannot read {}: delete it if it is damaged", record.display()))?;
-        output::say(&format!("the ledger is in {address}"));
+        output::say(&format!("ledger and answers are in {address}"));
+        if state.join(ANSWERS_FILE).exists() {
+            output::say(&format!(
+                "warning: the answers in {} are not used: those of a ledger in PostgreSQL are beside it",
+                state.join(ANSWERS_FILE).display()
+            ));
+        }
         let engine = Arc::new(Engine::new(address, trust));
-        let failed = |trouble| anyhow::anyhow!("the ledger at {} cannot be used: {trouble}", engine.place());
-        prepare(&engine).await.map_err(failed)?;
+        prepare(&engine).await.map_err(|trouble| failed(&engine, &trouble))?;
         check_store(&engine, store).await?;
         let candidate = Candidate {
             identity: identity(state)?,
@@ -101,27 +109,30 @@ impl Shared {
     }
 
     /// What the owner works on.
-    pub(super) async fn durable(
-        &self,
-        args: &Args,
-        state: &StateFolder,
-        lease: &OwnerLease,
-    ) -> anyhow::Result<Durable> {
+    pub(super) async fn durable(&self, lease: &OwnerLease) -> anyhow::Result<Durable> {
         let engine = lease.fenced_engine();
         let key = shared_value(&self.engine, "lease key", &LeaseSecrets::new_key()?).await;
         let key = key.map_err(|trouble| self.failed(&trouble))?;
-        let answers = args.answers.clone().unwrap_or_else(|| state.join(ANSWERS_FILE));
         Ok(Durable {
-            ledger: Arc::new(PostgresLedger::open(engine).await?),
-            answers: Arc::new(ResponseCache::open(&answers)?),
+            ledger: Arc::new(PostgresLedger::open(Arc::clone(&engine)).await?),
+            answers: AnswerStore::of(Arc::new(PostgresAnswers::open(engine).await?)),
             leases: LeaseSecrets::of_key(&key)?,
             owner: lease.deadline(),
         })
     }
 
-    fn failed(&self, trouble: &crate::database::Trouble) -> anyhow::Error {
-        anyhow::anyhow!("the ledger at {} cannot be used: {trouble}", self.engine.place())
+    fn failed(&self, trouble: &Trouble) -> anyhow::Error {
+        failed(&self.engine, trouble)
     }
+}
+
+fn failed(engine: &Engine, trouble: &Trouble) -> anyhow::Error {
+    let (place, reason) = (engine.place(), trouble.to_string());
+    let error = match trouble {
+        Trouble::Unavailable(_) => LedgerError::Unavailable { place, reason },
+        Trouble::Unusable(_) => LedgerError::Unusable { place, reason },
+    };
+    error.into()
 }
 
 /// A random text that belongs to the state folder: whoever has its lock knows that others of this identity have ended.

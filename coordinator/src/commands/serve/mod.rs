@@ -107,7 +107,7 @@ impl Process<'_> {
             }
             tracing::info!(epoch = %lease.epoch(), "this coordinator is the owner");
             let served = async {
-                let durable = shared.durable(self.args, &self.state, &lease).await?;
+                let durable = shared.durable(&lease).await?;
                 Box::pin(self.serve(durable, lease.deposed(), interrupts)).await
             };
             let ended = served.await;

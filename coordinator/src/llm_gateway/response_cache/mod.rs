@@ -13,7 +13,6 @@ mod entry;
 mod failures;
 mod handle;
 mod owner;
-#[cfg_attr(not(test), expect(dead_code, reason = "`serve` does not open it yet"))]
 mod postgres;
 mod rows;
 mod store;
@@ -31,7 +30,6 @@ pub(crate) use entry::{CacheEntry, CacheWrite, CachedResponse, Counted, StoreWri
 pub(crate) use failures::FailureCounts;
 pub use handle::AnswerStore;
 pub(crate) use owner::{Owner, OwnerLock, random_name};
-#[cfg_attr(not(test), expect(unused_imports, reason = "`serve` does not open it yet"))]
 pub(crate) use postgres::PostgresAnswers;
 pub use store::ResponseCache;
 pub(crate) use store::{Answers, ByModel, CacheError, Selection};
