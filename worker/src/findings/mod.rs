@@ -9,6 +9,7 @@ pub(crate) mod outcome;
 pub(crate) mod rdjson;
 pub(crate) mod review;
 pub(crate) mod sarif;
+pub(crate) mod unread;
 
 use std::borrow::Cow;
 

@@ -132,7 +132,7 @@ fn operations_that_a_kustomization_lists_are_no_unreadable_document() {
     // A list that nothing lists is none of a kustomization's.
     write(root, "other.yaml", "- op: test\n");
     let (_, _, stderr) = detect(root, &["."]);
-    assert!(stderr.contains("other.yaml:1: ") && stderr.contains("1 unreadable"), "{stderr}");
+    assert!(stderr.contains("other.yaml:1: ") && stderr.contains("3 documents left alone"), "{stderr}");
 }
 
 #[test]
@@ -264,7 +264,8 @@ fn documents_with_placeholders_are_counted() {
     write(root, "raw.yaml", "kind: Pod\nmetadata: {{ include \"x\" . }}\n");
     write(root, "whole.yaml", &deployment("web", "{app: web}", "web:1"));
     let (_, _, stderr) = detect(root, &["."]);
-    assert!(stderr.contains(", 7 documents with unrendered placeholders, 1 unreadable"), "{stderr}");
+    // Outside the templates of a chart it is as broken as another document.
+    assert!(stderr.contains(", 6 documents with unrendered placeholders, 1 unreadable"), "{stderr}");
     let (_, _, stderr) = detect(root, &["whole.yaml"]);
     assert!(!stderr.contains("placeholders"), "{stderr}");
 }
