@@ -93,6 +93,27 @@ impl Table {
         text
     }
 
+    /// The table without as many of the `least` columns, in their order, as have to go for it to fit `width` without breaking a
+    /// cell; and the names of those that went.
+    pub fn fitted<'l>(&self, width: Option<u16>, least: &[&'l str]) -> (Self, Vec<&'l str>) {
+        let mut table = self.clone();
+        let mut gone = Vec::new();
+        let Some(width) = width.map(usize::from) else { return (table, gone) };
+        for name in least {
+            let widest = table.text(None).lines().map(|line| line.chars().count()).max().unwrap_or(0);
+            if widest <= width {
+                break;
+            }
+            let Some(at) = table.header.iter().position(|(column, _)| column == name) else { continue };
+            table.header.remove(at);
+            for row in &mut table.rows {
+                row.remove(at);
+            }
+            gone.push(*name);
+        }
+        (table, gone)
+    }
+
     /// The table as CSV, lines ended by a line feed; no cell is a formula ([`escape::cell`]).
     pub fn csv(&self) -> String {
         let mut text = String::new();
@@ -247,6 +268,23 @@ mod tests {
         let mut wide = table();
         wide.push(["x ".repeat(200), "2".to_owned()]);
         assert!(wide.text(Some(60)).lines().all(|line| line.chars().count() <= 60));
+    }
+
+    #[test]
+    fn columns_go_one_after_the_other_until_the_table_fits() {
+        let mut table = Table::new(["a", "b", "c", "d"].map(|name| (name, Align::Left)));
+        table.push(["1".repeat(20), "2".repeat(20), "3".repeat(20), "4".repeat(20)]);
+        let columns = |width| {
+            let (table, gone) = table.fitted(width, &["c", "no such", "a", "b"]);
+            let names: Vec<String> = table.header().iter().map(|(name, _)| name.clone()).collect();
+            (names.concat(), gone.concat())
+        };
+        assert_eq!(columns(None), ("abcd".to_owned(), String::new()));
+        assert_eq!(columns(Some(120)), ("abcd".to_owned(), String::new()));
+        assert_eq!(columns(Some(80)), ("abd".to_owned(), "c".to_owned()));
+        assert_eq!(columns(Some(50)), ("bd".to_owned(), "ca".to_owned()));
+        let (narrow, _) = table.fitted(Some(50), &["c", "a"]);
+        assert!(narrow.text(Some(50)).lines().all(|line| line.chars().count() <= 50));
     }
 
     #[test]
