@@ -44,7 +44,8 @@ pub(crate) fn suite(
         let name = attribute(&format!("{check} {object} {}", found.position()));
         let line = found.region.map(|region| format!(" line=\"{}\"", region.line)).unwrap_or_default();
         let policy = attribute(found.policy.as_str());
-        let message = reviewed.map_or_else(|| found.message.clone(), |reviewed| reviewed.told().message);
+        let message = reviewed
+            .map_or_else(|| found.message.clone() + &found.noted(), |reviewed| reviewed.told().message);
         let message = attribute(&message);
         let _ = write!(text, "<testcase classname=\"{path}\" name=\"{name}\" file=\"{path}\"{line}>");
         if passes(*reviewed) {

@@ -67,7 +67,7 @@ impl Summary {
             found.position(),
             check.replace('`', ""),
             object,
-            text(&found.message)
+            text(&(found.message.clone() + &found.noted()))
         );
         if self.lines.len() + line.len() > MOST {
             self.left_out += 1;

@@ -150,6 +150,12 @@ fn a_tag_that_a_kustomization_sets_is_set_there() {
     assert_eq!(code, 1, "{stderr}");
     assert!(stderr.contains("needs review: ") && stderr.contains(expected), "{stderr}");
     assert_eq!(text(root, "base/manager.yaml"), manifest);
+    let note = "prod/kustomization.yaml replaces this image when it is built: `--kustomize prod` judges";
+    for form in ["text", "github", "sarif", "rdjson", "gitlab", "json", "junit", "markdown"] {
+        let (_, stdout, _) = detect(root, &["-p", "no_latest_tag", "--output", form, "."]);
+        let stdout = stdout.replace("%3A", ":").replace('\\', "").replace("&#96;", "`");
+        assert!(stdout.contains(note), "{form}: {stdout}");
+    }
     let (_, stdout, _) = run(worker().current_dir(root).args(["propose", "."]));
     assert!(stdout.contains("is set by images of"), "{stdout}");
     assert!(!stdout.contains("controller:stable"), "{stdout}");
