@@ -16,6 +16,7 @@ mod text;
 mod writer;
 
 use cli_support::Exit;
+use cli_support::output;
 use domain::policy::PolicyId;
 use domain::scanner::Scanner;
 
@@ -110,6 +111,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     outside.say();
     let Found { mut tally, not_judged, baseline, .. } = found;
     writer.end(&tally.unread, &outside, &not_judged)?;
+    repository.suppressions.unused(&wanted).iter().for_each(|line| output::say(line));
     tally.known = baseline.map_or(0, |baseline| baseline.left_out());
     // Records have no severity.
     tally.close(if is_located { args.failure.fail_on(&repository) } else { FailOn::default() })

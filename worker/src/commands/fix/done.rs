@@ -90,7 +90,8 @@ impl Done<'_> {
         if self.report.is_some() {
             return Ok(());
         }
-        repaired.repairs.iter().for_each(|repair| output::say(&repair.line()));
+        let made = self.target.writes();
+        repaired.repairs.iter().for_each(|repair| output::say(&repair.line(made)));
         if let Some(companions) = &companions {
             let verb = if self.target.writes() { "written" } else { "to be written" };
             output::say(&format!("{}: companions {verb}: {}", file.path, companions.path));

@@ -30,6 +30,7 @@ use api_server::Source;
 use clap::ValueEnum;
 use cli_support::Exit;
 use cli_support::failure::WithHint;
+use cli_support::output;
 use domain::config::RunConfig;
 use domain::outcome::Gate;
 use domain::policy::PolicyId;
@@ -177,6 +178,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     };
     let mut done = Done { target, recorder, report, config: &config, counts: Counts::new(args.unreadable) };
     repair_all(&scan, manner, &mut done)?;
+    repository.suppressions.unused(&selected).iter().for_each(|line| output::say(line));
     done.finish()
 }
 

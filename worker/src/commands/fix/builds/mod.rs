@@ -68,7 +68,8 @@ impl Repairs<'_> {
         for (file, repaired) in &repaired {
             self.counts.take(file, repaired);
         }
-        let Planned { edits, left } = plan(buildable, &build, &repaired, self.how.rewrite, limits);
+        let Planned { edits, left } =
+            plan(buildable, &build, &repaired, (self.how.rewrite, self.how.write), limits);
         for left in left {
             for line in &left.lines {
                 output::say(&format!("{line}: not written: {}", left.why));
