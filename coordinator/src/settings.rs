@@ -140,7 +140,8 @@ pub(crate) fn checked(resolved: &Resolved) -> anyhow::Result<Settings> {
 
 /// Like [`checked`], for a command that calls no provider: what is set of them may be for another machine.
 pub(crate) fn run_checked(resolved: &Resolved) -> anyhow::Result<Settings> {
-    let settings = Settings::from_tree(resolved.value.clone()).context("the configuration is not valid")?;
+    let settings = resolved.read(&llm::settings::defaults()?, Settings::from_tree);
+    let settings = settings.map_err(anyhow::Error::msg).context("the configuration is not valid")?;
     settings.run.check().context("the configuration is not valid")?;
     settings.scanners.check().context("the configuration is not valid")?;
     Ok(settings)

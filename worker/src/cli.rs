@@ -25,12 +25,18 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Find violations of the policies in manifests
+    ///
+    /// Exit code 0: everything was read, and no violation found. 1: violations. 2: the command failed, or something could not be
+    /// read or parsed (see --ignore-unreadable).
     Detect(commands::detect::Args),
     /// Propose a patch for every violation
     Propose(commands::propose::Args),
     /// Verify patches by the gates
     Verify(commands::verify::Args),
     /// Repair files: shows a diff, or writes it with --write
+    ///
+    /// Exit code 0: everything was read, and no violation is left. 1: violations are left, or repairs are to be written. 2: the
+    /// command failed, or something could not be read, parsed (see --ignore-unreadable) or written.
     Fix(commands::fix::Args),
     /// Work for a coordinator: lease shards, process them, commit the results
     ///

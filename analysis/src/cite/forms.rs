@@ -260,10 +260,14 @@ pub(crate) fn bibtex(of: &Citation) -> String {
         of.hashes.fingerprint
     );
     let mut text = format!("@misc{{k8s-auto-fix-{key},\n  key          = {{k8s-auto-fix}},\n");
-    let mut field = |name: &str, value: &str| {
-        let _ = writeln!(text, "  {name:<12} = {{{}}},", escape(value));
+    let mut raw = |name: &str, value: &str| {
+        let _ = writeln!(text, "  {name:<12} = {{{value}}},");
     };
-    field("title", &format!("Evaluation run {} of automatic repair of Kubernetes manifests", of.run_id));
+    // Braces keep a style from changing the letters of names.
+    let title =
+        format!("Evaluation run {{{}}} of automatic repair of {{Kubernetes}} manifests", escape(&of.run_id));
+    raw("title", &title);
+    let mut field = |name: &str, value: &str| raw(name, &escape(value));
     field("howpublished", &format!("k8s-auto-fix {}", of.versions.program));
     for (name, value) in [("year", year), ("month", month)] {
         if !value.is_empty() {

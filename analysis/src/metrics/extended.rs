@@ -302,6 +302,12 @@ impl Sums {
 }
 
 impl Extended {
+    /// By whose rules repairs were accepted, for people.
+    pub(crate) fn rules(&self) -> &'static str {
+        let is_server = |judge: &String| judge.starts_with("server ") || judge.starts_with("a server ");
+        if self.judged_by.keys().any(is_server) { "a server's rules" } else { "the embedded rules" }
+    }
+
     /// What judged the valid documents, in words.
     pub(crate) fn judges(&self) -> String {
         let judges: Vec<&str> = self.judged_by.keys().map(String::as_str).collect();

@@ -1,5 +1,7 @@
 //! Summary of a probe of an endpoint: latency, rates, tokens.
 
+use std::collections::BTreeMap;
+
 use cli_support::output::{Align, Table};
 use serde_json::{Map, Value, json};
 
@@ -43,12 +45,59 @@ pub(crate) fn summary(probe: &Value) -> Value {
     })
 }
 
-/// A table with one line per probe.
+/// What became of the calls of a probe: a refusal because of a limit (429) is no failure.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Outcomes {
+    passed: u64,
+    refused: u64,
+    failed: BTreeMap<String, u64>,
+}
+
+impl Outcomes {
+    fn of(probe: &Value) -> Self {
+        let mut counts = Self::default();
+        for result in probe.get("results").and_then(Value::as_array).into_iter().flatten() {
+            let status = result.get("status_code").and_then(Value::as_u64);
+            let throttled = result.get("throttled").and_then(Value::as_bool);
+            let error = text(result, "error");
+            if throttled.unwrap_or(status == Some(429)) {
+                counts.refused += 1;
+            } else if error.is_none() && status.is_none_or(|status| status < 400) {
+                counts.passed += 1;
+            } else {
+                let reason = match (status.filter(|status| *status >= 400), error) {
+                    (Some(status), _) => format!("HTTP {status}"),
+                    (None, Some(error)) => error.chars().take(MOST_OF_REASON).collect(),
+                    (None, None) => "no reply".to_owned(),
+                };
+                *counts.failed.entry(reason).or_default() += 1;
+            }
+        }
+        counts
+    }
+}
+
+/// Most characters of the reason of a failure.
+const MOST_OF_REASON: usize = 100;
+
+/// A table with one line per probe, and one of failures by reason.
 pub(crate) fn report(probes: &[(String, Value)]) -> Figures {
-    let columns =
-        ["concurrency", "requests", "failed", "median, s", "p90, s", "max, s", "requests/min", "tokens/min"];
+    let columns = [
+        "in flight",
+        "calls",
+        "passed",
+        "429",
+        "failed",
+        "median, s",
+        "p90, s",
+        "max, s",
+        "calls/min",
+        "tokens/min",
+    ];
     let columns = columns.map(|name| (name, Align::Right));
     let mut table = Table::new(std::iter::once(("probe", Align::Left)).chain(columns));
+    let mut failures =
+        Table::new([("probe", Align::Left), ("failed", Align::Right), ("reason", Align::Left)]);
     let mut entries = vec![];
     for (name, probe) in probes {
         let summary = summary(probe);
@@ -67,13 +116,20 @@ pub(crate) fn report(probes: &[(String, Value)]) -> Figures {
             let latency = summary.get("latency_sec").and_then(|latency| number(latency, key));
             latency.map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"))
         };
+        let outcomes = Outcomes::of(probe);
+        for (reason, count) in &outcomes.failed {
+            failures.push([name.clone(), count.to_string(), reason.clone()]);
+        }
+        let failed: u64 = outcomes.failed.values().sum();
         let cell = |key: &str| summary.get(key).map(ToString::to_string).unwrap_or_default();
         let plain = |x: Option<f64>| x.map_or_else(|| "-".to_owned(), |x| format!("{x:.1}"));
         table.push([
             name.clone(),
             cell("concurrency"),
             cell("total_requests"),
-            cell("failures"),
+            outcomes.passed.to_string(),
+            outcomes.refused.to_string(),
+            failed.to_string(),
             seconds("median"),
             seconds("p90"),
             seconds("max"),
@@ -81,10 +137,16 @@ pub(crate) fn report(probes: &[(String, Value)]) -> Figures {
             plain(token_rate),
         ]);
         entries.push(json!({
-            "probe": name, "summary": summary, "requests_per_minute": rate, "tokens_per_minute": token_rate,
+            "probe": name, "summary": summary,
+            "calls": {
+                "passed": outcomes.passed, "refused": outcomes.refused, "failed": failed,
+                "failed_by_reason": outcomes.failed,
+            },
+            "requests_per_minute": rate, "tokens_per_minute": token_rate,
         }));
     }
-    Figures::new(Value::Array(entries)).with("Latency and rate by concurrency", table)
+    let figures = Figures::new(Value::Array(entries)).with("Latency and rate by calls in flight", table);
+    if failures.is_empty() { figures } else { figures.with("Failed calls by reason", failures) }
 }
 
 /// The percentiles of a step that are drawn, with their keys and colours.
@@ -115,6 +177,25 @@ pub(crate) fn chart(probe: &Value) -> Option<Drawing> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_is_no_failure() {
+        let probe = json!({"results": [
+            {"status_code": 200, "error": null},
+            {"status_code": 429, "error": "slow down", "throttled": true},
+            {"status_code": 429, "error": "slow down"},
+            {"status_code": 500, "error": "a"},
+            {"status_code": null, "error": "timed out"},
+        ]});
+        let outcomes = Outcomes::of(&probe);
+        assert_eq!((outcomes.passed, outcomes.refused), (1, 2));
+        let failed: Vec<_> =
+            outcomes.failed.iter().map(|(reason, count)| (reason.as_str(), *count)).collect();
+        assert_eq!(failed, [("HTTP 500", 1), ("timed out", 1)]);
+        let shown = report(&[("p".to_owned(), probe)]);
+        assert_eq!(shown.value[0]["calls"]["failed"], 2);
+        assert_eq!(shown.value[0]["summary"]["failures"], 4, "the published key counts what has an error");
+    }
 
     #[test]
     fn each_step_is_a_point_of_each_line() {

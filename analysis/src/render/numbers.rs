@@ -45,9 +45,27 @@ pub(crate) fn number(x: Option<f64>) -> String {
 /// The least p that a double holds with all its digits, rounded to a power of ten.
 const LEAST_P: f64 = 1e-300;
 
+/// The least p that is written without an exponent.
+const PLAIN_P: f64 = 0.001;
+
 /// A p value; one that underflows is not 0.
 pub(crate) fn p_value(p: f64) -> String {
-    if p < LEAST_P { "< 1e-300".to_owned() } else { format!("{p:.2e}") }
+    if p < LEAST_P {
+        "< 1e-300".to_owned()
+    } else if p < PLAIN_P {
+        format!("{p:.2e}")
+    } else {
+        // Three digits that count, of which zeros at the end do not.
+        let decimals = if p < 0.01 {
+            5
+        } else if p < 0.1 {
+            4
+        } else {
+            3
+        };
+        let text = format!("{p:.decimals$}");
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    }
 }
 
 /// `p = 1.20e-5`, or `p < 1e-300`.
@@ -132,7 +150,12 @@ mod tests {
     #[test]
     fn a_p_that_underflows_is_not_0() {
         assert_eq!((p_value(0.0), p_equals(0.0)), ("< 1e-300".to_owned(), "p < 1e-300".to_owned()));
-        assert_eq!(p_equals(0.012_34), "p = 1.23e-2");
+        assert_eq!(p_equals(0.012_34), "p = 0.0123");
+        for (p, text) in
+            [(1.0, "1"), (0.9996, "1"), (0.5, "0.5"), (0.052, "0.052"), (0.001, "0.001"), (4.2e-5, "4.20e-5")]
+        {
+            assert_eq!(p_value(p), text);
+        }
         assert_eq!(p_value(1e-300), "1.00e-300");
     }
 

@@ -39,6 +39,8 @@ pub(crate) struct Headline {
     pub(crate) of_valid: Proportion,
     /// What judged these documents.
     pub(crate) judged_by: String,
+    /// By whose rules they were accepted, for people.
+    pub(crate) rules: &'static str,
     /// The other statuses.
     pub(crate) others: Vec<Lead>,
 }

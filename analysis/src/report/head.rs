@@ -37,6 +37,7 @@ pub(super) fn headline(run: &Run, options: &Options) -> Headline {
         documents: metrics.documents,
         of_valid: metrics.accepted_of_valid,
         judged_by: metrics.judges(),
+        rules: metrics.rules(),
         others,
     }
 }

@@ -155,7 +155,7 @@ fn a_probe_is_drawn() {
     let probe = write(dir.path(), "probe.json", &probe);
     let svg = dir.path().join("latency.svg");
     let printed = stdout(&["probe-report", &probe, "--svg", svg.to_str().unwrap()]);
-    assert!(printed.starts_with("Latency and rate by concurrency"), "{printed}");
+    assert!(printed.starts_with("Latency and rate by calls in flight"), "{printed}");
     let drawn = std::fs::read_to_string(&svg).unwrap();
     assert!(drawn.starts_with("<svg") && drawn.contains("m: latency over calls in flight (n = 2 steps)"));
     let text = failure(&["probe-report", &probe, &probe, "--svg", svg.to_str().unwrap()]);

@@ -213,7 +213,7 @@ fn the_top_says_when_who_and_how_two_runs_differ() {
         "{top}"
     );
     assert!(top.contains("2 lost and 0 gained of 10 records that both have"), "{top}");
-    assert!(top.contains("p = 5.00e-1") && top.contains("10 pairs"), "{top}");
+    assert!(top.contains("p = 0.5") && top.contains("10 pairs"), "{top}");
     for fact in [
         "- finished: 2026-11-30 23:59:58 UTC",
         "- proposer: rules, guardrails targeted",

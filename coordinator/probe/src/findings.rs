@@ -16,6 +16,9 @@ const LEAST: f64 = 10.0;
 /// Share of calls that may have passed above a limit on calls in flight.
 const BEYOND: f64 = 0.2;
 
+/// The time that limits are for.
+const MINUTE: Seconds = 60.0;
+
 /// Time within which passed calls may be a burst.
 const BURST: Seconds = 10.0;
 
@@ -185,15 +188,59 @@ impl Log<'_> {
         times.get(times.len() / 2).copied()
     }
 
-    /// Most units a minute that passed during a step.
-    fn most_passed(&self, scarce: Scarce) -> Option<f64> {
+    /// Most units that were answered in a whole minute without any refusal; `None`: there was no such minute.
+    ///
+    /// What passed in less time may be a burst: the limits are those of a minute.
+    fn most_in_a_clear_minute(&self, scarce: Scarce) -> Option<f64> {
+        let answered = || self.calls.iter().filter(|call| call.is_answered());
+        let begin = self.calls.first()?.sent;
+        let end = answered().map(Call::done).fold(begin, f64::max);
+        let refusals = self.calls.iter().filter(|call| call.is_throttled()).map(|call| call.sent);
+        let marks: Vec<Seconds> = std::iter::once(begin).chain(refusals).chain([end]).collect();
+        let units = |call: &Call| match scarce {
+            Scarce::Requests => 1.0,
+            Scarce::Tokens => call.usage.total as f64,
+        };
+        let clear = marks.windows(2).filter_map(|pair| match pair {
+            [from, to] if to - from >= MINUTE => Some((*from, *to)),
+            _ => None,
+        });
+        let most_of = |(from, to): (Seconds, Seconds)| {
+            let own: Vec<&Call> = answered().filter(|call| call.sent >= from && call.sent < to).collect();
+            // A minute from each call on, and the last one.
+            let starts = own.iter().map(|call| call.sent).filter(|at| at + MINUTE <= to).chain([to - MINUTE]);
+            let units_from = |at: Seconds| {
+                let first = own.partition_point(|call| call.sent < at);
+                let minute = own.iter().skip(first).take_while(|call| call.sent < at + MINUTE);
+                minute.map(|call| units(call)).sum::<f64>()
+            };
+            starts.map(units_from).fold(0.0, f64::max)
+        };
+        clear.map(most_of).filter(|units| *units > 0.0).reduce(f64::max)
+    }
+
+    /// What is known of a limit that was not measured.
+    fn unmeasured(&self, scarce: Scarce, in_flight: Option<ConcurrencyLimit>) -> Known {
+        if !self.calls.iter().any(Call::is_answered) {
+            return Known::Unknown(Unmeasured::NoReply);
+        }
+        if self.calls.iter().any(|call| call.is_short_of(scarce)) {
+            let by_others = scarce == Scarce::Requests && in_flight.is_some();
+            return Known::Unknown(if by_others { Unmeasured::OtherLimit } else { Unmeasured::FewRefusals });
+        }
+        match self.most_in_a_clear_minute(scarce) {
+            Some(passed) => Known::AtLeast(passed),
+            None if self.calls.iter().any(Call::is_throttled) => Known::Unknown(Unmeasured::OtherLimit),
+            None => Known::Unknown(Unmeasured::Short),
+        }
+    }
+
+    /// Most calls a minute that passed during a step.
+    fn most_passed(&self) -> Option<f64> {
         let of = |number: usize, step: &Step| {
             let mine = || self.calls.iter().filter(|call| call.step == number && !call.is_throttled());
             let last = mine().map(|call| call.sent).fold(step.began, f64::max);
-            let units: f64 = match scarce {
-                Scarce::Requests => mine().count() as f64,
-                Scarce::Tokens => mine().map(|call| call.usage.total as f64).sum(),
-            };
+            let units = mine().count() as f64;
             // At a rate the interval after the last call counts, too.
             let seconds = match step.pace {
                 Pace::Rate(rate) => last - step.began + 1.0 / rate,
@@ -236,10 +283,27 @@ impl Call {
 pub enum Known {
     /// It was reached and measured.
     Found(Estimate),
-    /// So much passed without a refusal.
+    /// So much was answered in a whole minute without a refusal, and it was not reached.
     AtLeast(f64),
     /// Not measured.
-    Unknown,
+    Unknown(Unmeasured),
+}
+
+/// Why a limit is not measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unmeasured {
+    /// Nothing passed that could be counted.
+    #[error("no call was answered")]
+    NoReply,
+    /// It was reached, but not often enough.
+    #[error("calls were refused because of it, too few for an estimate")]
+    FewRefusals,
+    /// Another limit was reached first.
+    #[error("another limit refused calls before it was reached")]
+    OtherLimit,
+    /// Nothing was refused, within less time than the limit is for.
+    #[error("calls were sent for less than a whole minute")]
+    Short,
 }
 
 /// Knowledge of the limit on calls in flight.
@@ -247,8 +311,10 @@ pub enum Known {
 pub enum InFlight {
     /// It was reached and measured.
     Found(ConcurrencyLimit),
-    /// So many were in flight without a refusal.
+    /// So many were in flight without a refusal because of their number.
     AtLeast(usize),
+    /// Not measured.
+    Unknown(Unmeasured),
 }
 
 /// A provider that slows down instead of refusing.
@@ -273,6 +339,8 @@ pub struct Verdict {
     pub slows: Option<Slows>,
     /// Greatest limits on calls and tokens that the provider advertised.
     pub advertised: (Option<u64>, Option<u64>),
+    /// Most calls a minute that passed during a step, however short: a pace for the next steps, not a limit.
+    pub passed: Option<f64>,
 }
 
 impl Verdict {
@@ -281,24 +349,27 @@ impl Verdict {
         let in_flight_limit = log.in_flight_limit();
         let known = |scarce| {
             let found = log.limit(scarce).filter(|_| scarce == Scarce::Tokens || in_flight_limit.is_none());
-            match (found, log.most_passed(scarce)) {
-                (Some(found), _) => Known::Found(found),
-                (None, Some(passed)) => Known::AtLeast(passed),
-                (None, None) => Known::Unknown,
-            }
+            found.map_or_else(|| log.unmeasured(scarce, in_flight_limit), Known::Found)
         };
         let requests = known(Scarce::Requests);
         let refused = log.calls.iter().any(Call::is_throttled);
         Self {
             requests,
             tokens: known(Scarce::Tokens),
-            in_flight: in_flight_limit
-                .map_or_else(|| InFlight::AtLeast(most_in_flight(log.calls)), InFlight::Found),
+            in_flight: match (in_flight_limit, requests) {
+                (Some(found), _) => InFlight::Found(found),
+                // The refusals may be those of a limit on calls in flight.
+                (None, Known::Unknown(why @ (Unmeasured::NoReply | Unmeasured::FewRefusals))) => {
+                    InFlight::Unknown(why)
+                }
+                (None, _) => InFlight::AtLeast(most_in_flight(log.calls)),
+            },
             slows: if refused { None } else { log.slows() },
             advertised: (
                 log.calls.iter().filter_map(|call| call.advertised.0).max(),
                 log.calls.iter().filter_map(|call| call.advertised.1).max(),
             ),
+            passed: log.most_passed(),
         }
     }
 
@@ -307,8 +378,7 @@ impl Verdict {
         match (self.slows, self.requests) {
             (Some(slows), _) => Some(slows.per_minute),
             (None, Known::Found(found)) => Some(found.low),
-            (None, Known::AtLeast(passed)) => Some(passed),
-            (None, Known::Unknown) => None,
+            (None, Known::AtLeast(_) | Known::Unknown(_)) => self.passed,
         }
     }
 }

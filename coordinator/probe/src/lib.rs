@@ -6,6 +6,7 @@ pub mod drive;
 pub mod find;
 pub mod findings;
 pub mod knee;
+mod outcomes;
 pub mod plan;
 pub mod rate_limit;
 pub mod report;

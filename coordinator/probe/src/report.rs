@@ -12,8 +12,13 @@ use super::call::{Call, Ended};
 use super::drive::Pace;
 use super::findings::{InFlight, Known};
 use super::knee::{Point, knee};
+use super::outcomes::Outcomes;
 use super::rate_limit::Estimate;
 use super::stats::{Figures, summary, usage_tokens};
+
+/// Columns of its table that a narrow terminal does without, the first to go first.
+const LEAST: [&str; 9] =
+    ["first 429 s", "max", "min s", "p95", "tokens/min", "p99", "p90", "sent/min", "in flight"];
 
 /// Report of a probe.
 #[derive(Debug, Clone)]
@@ -50,6 +55,7 @@ impl Report {
         json!({
             "summary": summary(found),
             "results": found.calls.iter().map(result).collect::<Vec<_>>(),
+            "calls": Outcomes::of(&found.calls).json(),
             "endpoint": found.endpoint,
             "model": found.model,
             "stopped": found.stop.as_ref().map(ToString::to_string),
@@ -69,6 +75,7 @@ impl Report {
                         json!({"state": "found", "value": found.limit, "low": found.low, "high": found.high})
                     }
                     InFlight::AtLeast(most) => json!({"state": "at_least", "value": most}),
+                    InFlight::Unknown(why) => json!({"state": "unknown", "reason": why.to_string()}),
                 },
             },
             "slows": verdict.slows.map(|slows| json!({
@@ -102,8 +109,8 @@ impl Report {
                     };
                     line(key, Some(exact.unwrap_or(found.low).max(1.0)), why);
                 }
-                Known::AtLeast(most) => line(key, None, &format!("not reached at {most:.0}")),
-                Known::Unknown => line(key, None, "not measured"),
+                Known::AtLeast(most) => line(key, None, &format!("no limit found up to {most:.0} a minute")),
+                Known::Unknown(why) => line(key, None, &format!("not measured: {why}")),
             }
         }
         match (verdict.in_flight, verdict.slows, self.knee) {
@@ -118,7 +125,10 @@ impl Report {
             (_, _, Some(knee)) => {
                 line("concurrency", Some(knee.concurrency), "the knee: above that answers get slower");
             }
-            (InFlight::AtLeast(most), ..) => line("concurrency", None, &format!("{most} were in flight")),
+            (InFlight::AtLeast(most), ..) => {
+                line("concurrency", None, &format!("no limit found; {most} were in flight"));
+            }
+            (InFlight::Unknown(why), ..) => line("concurrency", None, &format!("not measured: {why}")),
         }
         text
     }
@@ -126,10 +136,15 @@ impl Report {
     /// The report as text.
     pub fn text(&self, width: Option<u16>) -> String {
         let (found, verdict) = (&self.found, &self.found.verdict);
-        let mut text = format!("{} at {}\n\n{}\n", found.model, found.endpoint, self.table().text(width));
+        let (table, left_out) = self.table().fitted(width, &LEAST);
+        let mut text = format!("{} at {}\n\n{}\n", found.model, found.endpoint, table.text(width));
         let mut say = |line: String| {
             let _ = writeln!(text, "{line}");
         };
+        if !left_out.is_empty() {
+            say(format!("left out at this width, and in probe.json: {}\n", left_out.join(", ")));
+        }
+        say(format!("calls:           {}", Outcomes::of(&found.calls)));
         say(format!("calls a minute:  {}", limit_text(&verdict.requests, verdict.advertised.0)));
         say(format!("tokens a minute: {}", limit_text(&verdict.tokens, verdict.advertised.1)));
         say(format!(
@@ -140,6 +155,7 @@ impl Report {
                     format!("{} (measured; from {} to {})", found.limit, found.low, found.high)
                 }
                 InFlight::AtLeast(most) => format!("no limit found; {most} were in flight at a time"),
+                InFlight::Unknown(why) => format!("not measured: {why}"),
             }
         ));
         if let Some(slows) = verdict.slows {
@@ -230,8 +246,8 @@ fn limit_text(known: &Known, advertised: Option<u64>) -> String {
             duration(found.seconds),
             found.window.map_or_else(String::new, |window| format!(", counted in windows of {window:.0} s")),
         ),
-        Known::AtLeast(most) => format!("no limit found; {most:.0} passed"),
-        Known::Unknown => "not measured".to_owned(),
+        Known::AtLeast(most) => format!("no limit found up to {most:.0} (a whole minute without a refusal)"),
+        Known::Unknown(why) => format!("not measured: {why}"),
     };
     match (advertised, known) {
         (Some(advertised), Known::Found(found)) if agrees(advertised as f64, found) => {
@@ -254,7 +270,7 @@ fn known(known: &Known) -> Value {
             "measured_units": found.units, "measured_sec": found.seconds, "window_sec": found.window,
         }),
         Known::AtLeast(most) => json!({"state": "at_least", "value": most}),
-        Known::Unknown => json!({"state": "unknown"}),
+        Known::Unknown(why) => json!({"state": "unknown", "reason": why.to_string()}),
     }
 }
 

@@ -93,7 +93,9 @@ impl Figures {
         let mine: Vec<&Call> = calls.iter().filter(|call| call.step == number).collect();
         let end = mine.iter().map(|call| call.sent + call.took).fold(step.began, f64::max);
         let seconds = end - step.began;
-        let busy: f64 = mine.iter().filter(|call| !call.is_throttled()).map(|call| call.took).sum();
+        let times = mine.iter().filter(|call| !call.is_throttled()).map(|call| call.took);
+        // A sum of nothing is -0.0.
+        let busy = times.fold(0.0, |sum, took| sum + took);
         let concurrency = match step.pace {
             Pace::InFlight(number) => number as f64,
             Pace::Rate(_) => busy / seconds.max(1e-9),

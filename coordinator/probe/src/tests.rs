@@ -15,7 +15,7 @@ use mock_llm::{Allowed, Latency};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use super::findings::{InFlight, Known, Log, Verdict};
+use super::findings::{InFlight, Known, Log, Unmeasured, Verdict};
 use super::plan::testing::{questions, wide};
 use super::{Ask, Bounds, Drive, Findings, Plan, Report, Stop, find, in_steps};
 
@@ -199,7 +199,7 @@ async fn a_limit_on_calls_in_flight_is_found() {
             };
             let off = (found.limit as f64 / limit as f64 - 1.0).abs();
             assert!(off <= 0.05, "{found:?} of {limit}");
-            assert!(matches!(seen.verdict.requests, Known::AtLeast(_)), "{:?}", seen.verdict);
+            assert_eq!(seen.verdict.requests, Known::Unknown(Unmeasured::OtherLimit));
         }
     }
 }
@@ -225,7 +225,7 @@ async fn a_limit_on_tokens_alone_is_found() {
     let allowed = Allowed { tpm: Some(30_000.0), ..Allowed::default() };
     let seen = searched(SimProvider::new(allowed, SPREAD), wide()).await;
     near(seen.verdict.tokens, 30_000.0);
-    assert!(matches!(seen.verdict.requests, Known::AtLeast(_)));
+    assert!(matches!(seen.verdict.requests, Known::AtLeast(_)), "a minute passed before the first refusal");
 }
 
 #[tokio::test(start_paused = true)]
@@ -257,7 +257,8 @@ async fn every_bound_ends_a_search_and_its_measurements_stay() {
         assert!(seen.drive.calls.len() <= 30 || bounds.requests > 30);
         assert!(seen.drive.cost <= bounds.cost);
         assert!(seen.drive.now() < 120.0);
-        assert!(!matches!(seen.verdict.requests, Known::Unknown));
+        assert!(seen.verdict.passed.is_some());
+        assert_ne!(seen.verdict.requests, Known::Unknown(Unmeasured::NoReply));
     }
 }
 
@@ -271,6 +272,19 @@ async fn a_wrong_key_or_a_provider_that_always_fails_ends_the_probe_at_once() {
         let Err(Stop::Fatal(why)) = seen.ended else { panic!("{:?}", seen.ended) };
         assert!(why.contains("Incorrect API key"), "{why}");
         assert_eq!(seen.drive.calls.len(), calls);
+        let nothing = Unmeasured::NoReply;
+        assert_eq!(seen.verdict.requests, Known::Unknown(nothing));
+        assert_eq!(seen.verdict.in_flight, InFlight::Unknown(nothing));
+        let report = report(seen.drive, 1);
+        assert!(!report.snippet().contains(|c: char| c.is_ascii_digit()), "{}", report.snippet());
+        let text = report.text(None);
+        assert!(!text.contains("no limit found"), "{text}");
+        assert!(text.contains("calls a minute:  not measured: no call was answered\n"), "{text}");
+        assert!(
+            text.contains(&format!(
+                "0 passed, 0 refused by rate (429), {calls} failed: {calls} × HTTP {code}"
+            ))
+        );
     }
 }
 
@@ -310,6 +324,53 @@ async fn steps_find_the_knee_and_are_written_in_the_published_format() {
     insta::assert_snapshot!("published_shape", shape(&value, 0));
     let text = report.text(None);
     assert!(text.contains("knee: 4 calls in flight"), "{text}");
+}
+
+/// No limit was found only where a whole minute passed without a refusal.
+#[tokio::test(start_paused = true)]
+async fn a_short_probe_and_one_with_few_refusals_measure_no_limit() {
+    let stepped = async |allowed: Allowed, requests: u64| {
+        let (_stop, stopped) = watch::channel(0);
+        let bounds = Bounds { requests, ..wide() };
+        let mut drive =
+            Drive::new(SimProvider::new(allowed, "1.0"), questions(), bounds, stopped, Progress::silent());
+        let ended = in_steps(&mut drive, &Plan { steps: vec![2], bounds }).await;
+        assert!(matches!(ended, Ok(_) | Err(Stop::Requests(_))), "{ended:?}");
+        report(drive, 2)
+    };
+    let limits = |report: &Report| {
+        let value = report.json();
+        (value["limits"].clone(), report.text(None), report.snippet())
+    };
+    let (found, text, _) = limits(&stepped(Allowed::default(), 20).await);
+    assert_eq!(found["requests_per_minute"]["state"], "unknown", "{found}");
+    assert!(text.contains("not measured: calls were sent for less than a whole minute"), "{text}");
+
+    let (found, text, snippet) = limits(&stepped(Allowed::default(), 200).await);
+    let passed = found["requests_per_minute"]["value"].as_f64().unwrap();
+    assert!((105.0..=125.0).contains(&passed), "two calls a second or a little more: {passed}");
+    assert!(text.contains(&format!("no limit found up to {passed:.0}")), "{text}");
+    assert!(snippet.contains("auto  # no limit found up to "), "{snippet}");
+
+    let (found, text, snippet) = limits(&stepped(rpm(60.0, None), 12).await);
+    assert_eq!(found["requests_per_minute"]["state"], "unknown", "{found}");
+    assert!(text.contains("refused because of it, too few"), "{text}");
+    assert!(!text.contains("no limit found") && !snippet.contains("no limit found"), "{text}");
+    assert!(!snippet.contains(|c: char| c.is_ascii_digit()), "{snippet}");
+}
+
+/// Its table fits a terminal without breaking a word.
+#[tokio::test(start_paused = true)]
+async fn the_table_fits_narrow_terminals() {
+    let seen = searched(SimProvider::new(rpm(480.0, None), SPREAD), wide()).await;
+    let report = report(seen.drive, 16);
+    for width in [60_u16, 80, 120] {
+        let text = report.text(Some(width));
+        let table: Vec<&str> =
+            text.lines().skip(2).take_while(|line| !line.is_empty() && !line.contains(": ")).collect();
+        assert!(table.iter().all(|line| line.chars().count() <= usize::from(width)), "{text}");
+        assert!(text.contains("standstill") && text.contains("at the limit"), "{text}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

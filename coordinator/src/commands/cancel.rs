@@ -11,8 +11,8 @@ use crate::client::Client;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Address of the coordinator; several, separated by commas, are tried in turn until one answers
-    #[arg(long, value_name = "URL")]
-    from: String,
+    #[arg(long = "coordinator", aliases = ["to", "from"], value_name = "URL")]
+    coordinator: String,
     #[command(flatten)]
     access: Access,
     /// Id of the run
@@ -22,7 +22,8 @@ pub(crate) struct Args {
 
 /// Stops the run.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
-    let status = block_on(async { Client::at(&args.from, &args.access).await?.cancel(&args.run_id).await })?;
+    let status =
+        block_on(async { Client::at(&args.coordinator, &args.access).await?.cancel(&args.run_id).await })?;
     output::print(&format!(
         "run {} {}: {} of {} records are done, results in {}\n",
         status.run_id,

@@ -19,8 +19,8 @@ pub(crate) struct Args {
     #[arg(value_name = "WORKER")]
     worker: WorkerName,
     /// Address of the coordinator; several, separated by commas, are tried in turn until one answers
-    #[arg(long, value_name = "URL")]
-    to: String,
+    #[arg(long = "coordinator", aliases = ["to", "from"], value_name = "URL")]
+    coordinator: String,
     #[command(flatten)]
     access: Access,
     /// Return once the worker has ended
@@ -31,9 +31,14 @@ pub(crate) struct Args {
 /// Drains the worker.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     block_on(async {
-        let mut client = Client::at(&args.to, &args.access).await?;
+        let mut client = Client::at(&args.coordinator, &args.access).await?;
         let status = client.drain_worker(&args.worker).await?;
-        output::say(&format!("worker {} is draining; it holds {} shards", status.worker, status.leased));
+        output::say(&format!(
+            "worker {} is draining; it holds {} shard{}",
+            status.worker,
+            status.leased,
+            if status.leased == 1 { "" } else { "s" }
+        ));
         while args.wait && client.workers().await?.iter().any(|known| known.worker == args.worker) {
             tokio::time::sleep(POLL).await;
         }

@@ -12,6 +12,7 @@ use domain::ids::RunId;
 use domain::run::RunState;
 
 use crate::client::Client;
+use crate::view::status_table::NO_WORKER;
 use crate::view::{judge_line, llm_line};
 
 /// Between two updates of the progress while nothing changes.
@@ -25,7 +26,41 @@ const WAIT_EVERY: Duration = Duration::from_secs(60);
 /// # Errors
 /// When the coordinator cannot be reached, and when the run failed.
 pub(crate) async fn follow(client: &mut Client, run_id: &RunId, quiet: bool) -> anyhow::Result<RunStatus> {
-    let mut view = View { run_id, quiet, progress: None, trouble: None, wait: None };
+    // A coordinator that is away is waited for below.
+    if !quiet
+        && let Ok(workers) = client.workers().await
+        && workers.is_empty()
+        && client.status(run_id).await.is_ok_and(|status| !status.state.has_ended())
+    {
+        output::say(NO_WORKER);
+    }
+    shown(client, run_id, quiet, WorkersOf::Others).await
+}
+
+/// As [`follow`], of a run whose coordinator and workers are of this process: what stops it ends the command, which says why.
+pub(crate) async fn follow_own(
+    client: &mut Client,
+    run_id: &RunId,
+    quiet: bool,
+) -> anyhow::Result<RunStatus> {
+    shown(client, run_id, quiet, WorkersOf::ThisProcess).await
+}
+
+/// Whose the workers of a run are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WorkersOf {
+    ThisProcess,
+    Others,
+}
+
+async fn shown(
+    client: &mut Client,
+    run_id: &RunId,
+    quiet: bool,
+    workers: WorkersOf,
+) -> anyhow::Result<RunStatus> {
+    let says_trouble = workers == WorkersOf::Others;
+    let mut view = View { run_id, quiet, progress: None, says_trouble, trouble: None, wait: None };
     let (updates, mut latest) = watch::channel(None);
     let following = client.follow(run_id, |status| {
         updates.send_replace(Some(status.clone()));
@@ -56,6 +91,8 @@ struct View<'v> {
     run_id: &'v RunId,
     quiet: bool,
     progress: Option<Progress>,
+    /// Whether a problem is said here.
+    says_trouble: bool,
     trouble: Option<String>,
     /// When a wait was printed last; `None`: the run does not wait.
     wait: Option<Instant>,
@@ -72,7 +109,7 @@ impl View<'_> {
         });
         progress.update(&standing(status));
         if status.trouble != self.trouble {
-            if let Some(trouble) = &status.trouble {
+            if let Some(trouble) = status.trouble.as_ref().filter(|_| self.says_trouble) {
                 output::say(&format!("run {}: {trouble}", self.run_id));
             }
             self.trouble.clone_from(&status.trouble);
@@ -110,14 +147,22 @@ fn goes_on_again(status: &RunStatus) -> &'static str {
 
 pub(super) fn standing(status: &RunStatus) -> Standing {
     let tally = &status.tally;
+    // Records are done shard by shard; until then the questions show that the run moves.
+    let answered = status.model.as_ref().map(|model| {
+        (model.calls + model.reused).saturating_sub(model.failed).saturating_sub(model.throttled)
+    });
+    let questions = answered.map(|answered| ("questions answered", answered));
+    let questions = questions.into_iter();
     Standing {
         done: tally.records,
-        counts: vec![
-            ("accepted", tally.accepted),
-            ("rejected", tally.rejected),
-            ("to review", tally.needs_review),
-            ("workers", u64::from(status.workers)),
-        ],
+        counts: questions
+            .chain([
+                ("accepted", tally.accepted),
+                ("rejected", tally.rejected),
+                ("to review", tally.needs_review),
+                ("workers", u64::from(status.workers)),
+            ])
+            .collect(),
         note: llm_line::line(status).unwrap_or_default(),
     }
 }
@@ -137,7 +182,14 @@ mod tests {
     #[test]
     fn a_wait_is_said_when_it_begins_from_time_to_time_and_when_it_is_over() {
         let run_id = RunId::new("r").unwrap();
-        let mut view = View { run_id: &run_id, quiet: true, progress: None, trouble: None, wait: None };
+        let mut view = View {
+            run_id: &run_id,
+            quiet: true,
+            progress: None,
+            says_trouble: true,
+            trouble: None,
+            wait: None,
+        };
         let start = Instant::now();
         let mut line =
             |second: u64, reason| view.wait_line(&waiting(reason), start + Duration::from_secs(second));
@@ -152,7 +204,14 @@ mod tests {
     #[test]
     fn a_run_that_stopped_does_not_wait() {
         let run_id = RunId::new("r").unwrap();
-        let mut view = View { run_id: &run_id, quiet: true, progress: None, trouble: None, wait: None };
+        let mut view = View {
+            run_id: &run_id,
+            quiet: true,
+            progress: None,
+            says_trouble: true,
+            trouble: None,
+            wait: None,
+        };
         assert!(view.wait_line(&waiting(Some("503")), Instant::now()).is_some());
         let stopped = RunStatus { trouble: Some("no answer for 30 min".to_owned()), ..waiting(None) };
         assert_eq!(view.wait_line(&stopped, Instant::now()), None, "the trouble says it");

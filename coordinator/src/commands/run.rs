@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 use results::store::Store;
 
 use super::models::by_batches::ByBatches;
-use super::{block_on, follow::follow, open_results, run_id::fresh};
+use super::{block_on, follow::follow_own, open_results, run_id::fresh};
 use crate::client::{Client, Request};
 use crate::embedded::{
     CorpusArgs, Machine, ServerArgs, ServerJudge, Workers, connect_server, open_scanners, programs, reader,
@@ -198,7 +198,7 @@ async fn run_here(args: &Args, settings: Settings, run_id: &RunId, quiet: bool) 
         }
         // Not before: a run that goes on goes on with the configuration that was just submitted.
         workers.start(&address, worker_count(args.workers), &machine)?;
-        let status = workers.while_working(follow(&mut client, run_id, quiet)).await?;
+        let status = workers.while_working(follow_own(&mut client, run_id, quiet)).await?;
         anyhow::Ok((status, intake))
     });
     let mut stalled = false;

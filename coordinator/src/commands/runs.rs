@@ -42,7 +42,7 @@ struct Place {
     #[arg(value_name = "DIR", group = "where")]
     folder: Option<PathBuf>,
     /// Address of a coordinator that serves; several, separated by commas, are tried in turn until one answers
-    #[arg(long, value_name = "URL", group = "where")]
+    #[arg(long = "coordinator", aliases = ["to", "from"], value_name = "URL", group = "where")]
     to: Option<String>,
 }
 
@@ -143,7 +143,7 @@ impl RunSource {
             Self::Folders(folders) => folders
                 .remove(&run.run_id)
                 .await
-                .hint("if a coordinator serves that folder, give its address with --to URL instead"),
+                .hint("if a coordinator serves that folder, give its address with --coordinator URL instead"),
         }
     }
 }

@@ -27,8 +27,8 @@ pub(crate) struct Args {
     #[arg(value_name = "RUN")]
     run_id: Option<RunId>,
     /// Address of the coordinator; several, separated by commas, are tried in turn until one answers
-    #[arg(long, value_name = "URL")]
-    from: String,
+    #[arg(long = "coordinator", aliases = ["to", "from"], value_name = "URL")]
+    coordinator: String,
     #[command(flatten)]
     access: Access,
     /// Follow until every run shown has ended
@@ -42,14 +42,14 @@ pub(crate) struct Args {
 /// Prints the states.
 pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
     block_on(async {
-        let mut client = Client::at(&args.from, &args.access).await?;
+        let mut client = Client::at(&args.coordinator, &args.access).await?;
         let terminal = output::stdout_width().is_some();
         match (&args.run_id, args.watch, args.output) {
             (_, true, Format::Text) if terminal => watch(args, &mut client).await,
             (_, true, Format::Json) => lines(args, &mut client).await,
             (Some(run_id), true, _) => {
                 let ended = follow(&mut client, run_id, quiet).await?;
-                show(args, &[ended], &[])
+                show(args, &[ended], None)
             }
             (None, true, _) => {
                 let mut patience = Patience::default();
@@ -58,12 +58,12 @@ pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
                     if let Some(runs) = patience.take(runs).await?
                         && runs.iter().all(|run| run.state.has_ended())
                     {
-                        return show(args, &runs, &[]);
+                        return show(args, &runs, None);
                     }
                     tokio::time::sleep(FRAME).await;
                 }
             }
-            (_, false, _) => show(args, &query(args, &mut client).await?, &client.workers().await?),
+            (_, false, _) => show(args, &query(args, &mut client).await?, Some(&client.workers().await?)),
         }
     })?;
     Ok(Exit::Fine)
@@ -76,12 +76,14 @@ async fn query(args: &Args, client: &mut Client) -> anyhow::Result<Vec<RunStatus
     })
 }
 
-fn show(args: &Args, runs: &[RunStatus], workers: &[WorkerStatus]) -> anyhow::Result<()> {
-    output::print(&match args.output {
-        Format::Text if workers.is_empty() => table(runs).text(output::stdout_width()),
-        Format::Text => status_table::render(runs, workers, output::stdout_width()),
-        Format::Csv => table(runs).csv(),
-        Format::Json => output::json(&runs.iter().map(value).collect()),
+/// `workers`: those that are connected; `None`: the runs have ended, and nothing is said of workers.
+fn show(args: &Args, runs: &[RunStatus], workers: Option<&[WorkerStatus]>) -> anyhow::Result<()> {
+    let width = output::stdout_width();
+    output::print(&match (args.output, workers) {
+        (Format::Text, None) => status_table::runs(runs, width),
+        (Format::Text, Some(workers)) => status_table::render(runs, workers, width),
+        (Format::Csv, _) => table(runs).csv(),
+        (Format::Json, _) => output::json(&runs.iter().map(value).collect()),
     })?;
     Ok(())
 }

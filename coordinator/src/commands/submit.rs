@@ -22,8 +22,8 @@ use crate::view::summary::Summary;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Address of the coordinator; several, separated by commas, are tried in turn until one answers
-    #[arg(long, value_name = "URL")]
-    to: String,
+    #[arg(long = "coordinator", aliases = ["to", "from"], value_name = "URL")]
+    coordinator: String,
     #[command(flatten)]
     access: Access,
     #[command(flatten)]
@@ -61,7 +61,7 @@ pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
     let run_id = args.run_id.clone().map_or_else(fresh, Ok)?;
     let begun = Instant::now();
     let (status, documents, existed) = block_on(async {
-        let mut client = Client::at(&args.to, &args.access).await?;
+        let mut client = Client::at(&args.coordinator, &args.access).await?;
         let request = Request { run_id: run_id.clone(), config: config.clone(), source: args.corpus.name() };
         let (status, existed, intake) = client.submit(request, reader(&args.corpus, &config)).await?;
         if existed && !quiet {
@@ -83,8 +83,8 @@ pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
         Output::Json => output::print(&output::json_line(&summary.json()))?,
         Output::Text if args.wait => output::print(&summary.text())?,
         Output::Text => output::print(&format!(
-            "run {run_id}: {} records in {} shards\nnext: coordinator status {run_id} --from {} --watch\n",
-            summary.status.records, summary.status.shards, args.to
+            "run {run_id}: {} records in {} shards\nnext: coordinator status {run_id} --coordinator {} --watch\n",
+            summary.status.records, summary.status.shards, args.coordinator
         ))?,
     }
     if args.wait && summary.is_unanswered() {

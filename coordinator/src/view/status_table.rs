@@ -10,13 +10,34 @@ use proto::convert::{RunStatus, WorkerStatus};
 
 use crate::view::{judge_line, llm_line};
 
+/// What is said where no worker is connected.
+pub(crate) const NO_WORKER: &str = "no worker is connected: start one with `worker serve --coordinator URL`";
+
+/// Columns of runs that a narrow terminal does without, the first to go first.
+const LEAST_OF_RUNS: [&str; 5] = ["records/s", "leased", "waiting", "shards done", "accepted"];
+
+/// Columns of workers that a narrow terminal does without, the first to go first.
+const LEAST_OF_WORKERS: [&str; 4] = ["records/s", "shards", "leased", "slots"];
+
 /// Renders a table of runs, their problems, and a table of workers for a terminal of `width` columns.
 pub(crate) fn render(runs: &[RunStatus], workers: &[WorkerStatus], width: Option<u16>) -> String {
+    let mut text = self::runs(runs, width);
+    text.push('\n');
+    if workers.is_empty() {
+        let _ = writeln!(text, "{NO_WORKER}");
+    } else {
+        text.push_str(&workers_table(workers).fitted(width, &LEAST_OF_WORKERS).0.text(width));
+    }
+    text
+}
+
+/// Renders a table of runs and their problems.
+pub(crate) fn runs(runs: &[RunStatus], width: Option<u16>) -> String {
     let mut text = String::new();
     if runs.is_empty() {
         text.push_str("no runs yet\n");
     } else {
-        text.push_str(&runs_table(runs).text(width));
+        text.push_str(&runs_table(runs).fitted(width, &LEAST_OF_RUNS).0.text(width));
     }
     for run in runs {
         if let Some(llm_line) = llm_line::line(run) {
@@ -31,12 +52,6 @@ pub(crate) fn render(runs: &[RunStatus], workers: &[WorkerStatus], width: Option
         if let Some(trouble) = &run.trouble {
             let _ = writeln!(text, "run {}: {}", run.run_id, one_line(trouble));
         }
-    }
-    text.push('\n');
-    if workers.is_empty() {
-        text.push_str("no workers: start one with `worker serve --coordinator URL`\n");
-    } else {
-        text.push_str(&workers_table(workers).text(width));
     }
     text
 }
@@ -226,6 +241,9 @@ pub(crate) mod tests {
         assert!(!view.contains('\u{1b}'));
         insta::assert_snapshot!("live", view);
         insta::assert_snapshot!("live_empty", render(&[], &[], None));
+        for width in [60_u16, 80, 120] {
+            insta::assert_snapshot!(format!("live_{width}"), render(&runs, &workers, Some(width)));
+        }
     }
 
     #[test]

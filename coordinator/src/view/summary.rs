@@ -90,7 +90,7 @@ impl Summary {
             tally.records,
             word(self.documents),
         );
-        let _ = writeln!(text, "  {}", acceptance(tally));
+        let _ = writeln!(text, "  {}", acceptance(tally, self.status.judge.is_some()));
         let _ = writeln!(
             text,
             "  accepted {}, rejected {}, needs review {}, not applicable {}, errors {}",
@@ -176,16 +176,17 @@ fn reasons(text: &mut String, title: &str, reasons: &[&Reason]) {
 }
 
 /// Acceptance, first of the records whose document was valid before: of the others no patch that leaves their fault can be
-/// accepted. Whether the embedded rules or a server judged is said below.
-fn acceptance(tally: &Tally) -> String {
+/// accepted.
+fn acceptance(tally: &Tally, by_server: bool) -> String {
     let all = share(tally.accepted, tally.records);
     if tally.valid == 0 {
         return format!("acceptance {all} of all");
     }
     format!(
-        "acceptance {} of the {} whose document was valid before by a server's rules, {all} of all",
+        "acceptance {} of the {} whose document was valid before by {}, {all} of all",
         share(tally.valid_accepted, tally.valid),
-        tally.valid
+        tally.valid,
+        if by_server { "a server's rules" } else { "the embedded rules" }
     )
 }
 

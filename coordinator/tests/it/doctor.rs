@@ -57,6 +57,9 @@ fn an_intact_run_passes_with_and_without_its_ledger() {
     assert_eq!((&report["run_id"], &report["state"]), (&Value::from("r"), &Value::from("finished")));
     assert_eq!(check(&report, "rows").0, "ok");
     assert_eq!(check(&report, "corpus").0, "ok");
+    assert_eq!(check(&report, "parts").1, "1 part, length and hash as committed");
+    let outcome = check(&report, "outcome").1;
+    assert!(outcome.starts_with("counts as in run.json, fingerprint as in the ledger; "), "{outcome}");
     let (code, _) = doctor(place.parent().unwrap(), &[]);
     assert_eq!(code, 0, "the folder of all runs");
 
@@ -176,6 +179,10 @@ fn an_active_run_is_only_read() {
     let (code, report) = doctor(&state, &[]);
     assert_eq!((code, &report["state"]), (0, &Value::from("running")), "{report:#}");
     assert_eq!(check(&report, "run.json").0, "skipped");
+    let (verdict, finding) = check(&report, "outcome");
+    assert!(verdict == "skipped" && !finding.contains("as recorded"), "nothing is recorded: {finding}");
+    assert_eq!(check(&report, "parts").1, "none is committed yet");
+    assert_eq!(check(&report, "rows").1, "none is committed yet");
     let refused = coordinator(&["doctor", state.to_str().unwrap(), "--repair"]);
     assert_eq!(refused.status.code(), Some(2), "nothing is deleted while a coordinator works");
     assert!(parts.join("0000000000-0000000009-abc.parquet").exists());

@@ -9,6 +9,7 @@ pub mod failure;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod interrupt;
+mod layout;
 #[cfg(feature = "http")]
 pub mod openmetrics;
 pub mod output;

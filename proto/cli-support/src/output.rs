@@ -6,12 +6,13 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write as _};
 
 use clap::ValueEnum;
-use comfy_table::{CellAlignment, ContentArrangement, LineStyle, TableStyle};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, TableStyle, Width};
 use serde_json::Value;
 
 use crate::env;
 use crate::escape;
 pub use crate::escape::visible;
+use crate::layout::{self, Need};
 
 /// How results are printed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -72,25 +73,80 @@ impl Table {
         self.rows.is_empty()
     }
 
-    /// The table for people, at most `width` columns wide (`None`: unlimited).
+    /// The table for people, at most `width` columns wide (`None`: unlimited). Cells that do not fit are broken between words;
+    /// where words would have to be broken, columns stand below the others, with the first column again.
     pub fn text(&self, width: Option<u16>) -> String {
+        let all = || (0..self.header.len()).map(|column| (column, usize::MAX)).collect();
+        let Some(width) = width else { return self.part(&all(), None) };
+        let needs: Vec<Need> = (0..self.header.len()).map(|column| self.need(column, width)).collect();
+        let parts = layout::parts(&needs, usize::from(width));
+        parts.iter().map(|part| self.part(part, Some(width))).collect::<Vec<_>>().join("\n")
+    }
+
+    /// What a column needs. A figure is not broken; of a word, what is longer than a quarter of the table may be.
+    fn need(&self, column: usize, width: u16) -> Need {
+        let longest_word = |text: &str| text.split_whitespace().map(length).max().unwrap_or(0);
+        let most = usize::from(width) / 4;
+        let Some((name, align)) = self.header.get(column) else { return Need { natural: 0, least: 0 } };
+        let mut need = Need { natural: length(name), least: longest_word(name).min(most) };
+        for cell in self.rows.iter().filter_map(|row| row.get(column)) {
+            let least = if *align == Align::Right { length(cell) } else { longest_word(cell) };
+            need.natural = need.natural.max(length(cell));
+            need.least = need.least.max(least.min(most));
+        }
+        Need { least: need.least.max(1).min(need.natural.max(1)), ..need }
+    }
+
+    /// Some of the columns, each with its width.
+    fn part(&self, columns: &layout::Part, width: Option<u16>) -> String {
         let mut table = comfy_table::Table::new();
         table.load_style(STYLE);
         if let Some(width) = width {
             table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
         }
-        table.set_header(self.header.iter().map(|(name, _)| visible(name).into_owned()));
+        let of = |cells: &[String]| -> Vec<String> {
+            let cells = columns.iter().filter_map(|(column, _)| cells.get(*column));
+            cells.map(|cell| visible(cell).into_owned()).collect()
+        };
+        let names: Vec<String> = self.header.iter().map(|(name, _)| name.clone()).collect();
+        table.set_header(of(&names));
         for row in &self.rows {
-            table.add_row(row.iter().map(|cell| visible(cell).into_owned()));
+            table.add_row(of(row));
         }
-        for (column, (_, align)) in table.column_iter_mut().zip(&self.header) {
-            if *align == Align::Right {
+        for (column, (at, given)) in table.column_iter_mut().zip(columns) {
+            if self.header.get(*at).is_some_and(|(_, align)| *align == Align::Right) {
                 column.set_cell_alignment(CellAlignment::Right);
+            }
+            if width.is_some() {
+                // With the blank on either side.
+                let given = u16::try_from(given + 2).unwrap_or(u16::MAX);
+                column.set_constraint(ColumnConstraint::Absolute(Width::Fixed(given)));
             }
         }
         let mut text = table.trim_fmt();
         text.push('\n');
         text
+    }
+
+    /// The table without as many of the `least` columns, in their order, as have to go for it to fit `width` without breaking a
+    /// cell; and the names of those that went.
+    pub fn fitted<'l>(&self, width: Option<u16>, least: &[&'l str]) -> (Self, Vec<&'l str>) {
+        let mut table = self.clone();
+        let mut gone = Vec::new();
+        let Some(width) = width.map(usize::from) else { return (table, gone) };
+        for name in least {
+            let widest = table.text(None).lines().map(|line| line.chars().count()).max().unwrap_or(0);
+            if widest <= width {
+                break;
+            }
+            let Some(at) = table.header.iter().position(|(column, _)| column == name) else { continue };
+            table.header.remove(at);
+            for row in &mut table.rows {
+                row.remove(at);
+            }
+            gone.push(*name);
+        }
+        (table, gone)
     }
 
     /// The table as CSV, lines ended by a line feed; no cell is a formula ([`escape::cell`]).
@@ -102,6 +158,11 @@ impl Table {
         }
         text
     }
+}
+
+/// Characters of a text on a terminal, at most.
+fn length(text: &str) -> usize {
+    visible(text).chars().count()
 }
 
 fn csv_line<'a>(text: &mut String, cells: impl Iterator<Item = &'a str>) {
@@ -247,6 +308,58 @@ mod tests {
         let mut wide = table();
         wide.push(["x ".repeat(200), "2".to_owned()]);
         assert!(wide.text(Some(60)).lines().all(|line| line.chars().count() <= 60));
+    }
+
+    #[test]
+    fn no_word_and_no_figure_is_broken_and_nothing_is_left_out() {
+        let names = [
+            "run",
+            "proposer",
+            "records",
+            "accepted of valid",
+            "95 % interval",
+            "accepted of all",
+            "interval",
+        ];
+        let mut table = Table::new(
+            names
+                .iter()
+                .enumerate()
+                .map(|(at, name)| (*name, if at < 2 { Align::Left } else { Align::Right })),
+        );
+        table.push([
+            "grok-night",
+            "model, rules",
+            "13656",
+            "98.71 %",
+            "98.50 – 98.89",
+            "97.12 %",
+            "96.80 – 97.40",
+        ]);
+        for width in [40_u16, 60, 80, 120] {
+            let text = table.text(Some(width));
+            assert!(text.lines().all(|line| line.chars().count() <= usize::from(width)), "{width}: {text}");
+            for whole in ["grok-night", "13656", "98.50 – 98.89", "96.80 – 97.40", "97.12 %"] {
+                assert!(text.contains(whole), "{width}: {whole} of {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn columns_go_one_after_the_other_until_the_table_fits() {
+        let mut table = Table::new(["a", "b", "c", "d"].map(|name| (name, Align::Left)));
+        table.push(["1".repeat(20), "2".repeat(20), "3".repeat(20), "4".repeat(20)]);
+        let columns = |width| {
+            let (table, gone) = table.fitted(width, &["c", "no such", "a", "b"]);
+            let names: Vec<String> = table.header().iter().map(|(name, _)| name.clone()).collect();
+            (names.concat(), gone.concat())
+        };
+        assert_eq!(columns(None), ("abcd".to_owned(), String::new()));
+        assert_eq!(columns(Some(120)), ("abcd".to_owned(), String::new()));
+        assert_eq!(columns(Some(80)), ("abd".to_owned(), "c".to_owned()));
+        assert_eq!(columns(Some(50)), ("bd".to_owned(), "ca".to_owned()));
+        let (narrow, _) = table.fitted(Some(50), &["c", "a"]);
+        assert!(narrow.text(Some(50)).lines().all(|line| line.chars().count() <= 50));
     }
 
     #[test]

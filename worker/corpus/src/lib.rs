@@ -21,6 +21,6 @@ pub use error::CorpusError;
 pub use findings::findings;
 pub use inputs::{Inputs, glob_matches, path_below};
 pub use kustomize::is_kustomization;
-pub use scan::{FileScan, Scan, Scanned, Suppressed, Trouble};
+pub use scan::{FileScan, Scan, Scanned, Suppressed, Trouble, TroubleSort};
 pub use source::{Form, Source, Summary, read};
 pub use split::{Place, Positions, objects_at};

@@ -83,6 +83,39 @@ pub struct Trouble {
     pub line: Option<usize>,
     /// What is wrong.
     pub problem: Problem,
+    /// What that says about the input.
+    pub sort: TroubleSort,
+}
+
+/// What a trouble says about the input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TroubleSort {
+    /// It may hold objects that nothing was looked for in.
+    Broken,
+    /// A template of a chart, which was never rendered.
+    Template,
+    /// A document that is not an object: a text, a number or a list.
+    NotAnObject,
+    /// A link to a folder, which a search does not follow.
+    FolderLink,
+}
+
+impl TroubleSort {
+    /// Of a document in the file at `path`. Placeholders are expected in the templates of a chart alone: elsewhere a document
+    /// that they make unreadable is as broken as another one.
+    fn of(kind: ErrorKind, path: &str) -> Self {
+        match kind {
+            ErrorKind::UnrenderedTemplate if is_in_templates(path) => Self::Template,
+            ErrorKind::NotAnObject => Self::NotAnObject,
+            _ => Self::Broken,
+        }
+    }
+}
+
+/// Whether a file lies below a folder that is named as a chart names that of its templates.
+fn is_in_templates(path: &str) -> bool {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
+    path.parent().is_some_and(|folder| folder.iter().any(|part| part == "templates"))
 }
 
 /// An input whose neighbours are known.
@@ -208,6 +241,7 @@ impl<'a> Scan<'a> {
                         None => scan.troubles.push(Trouble {
                             place: Some(place),
                             line: Some(unreadable.line),
+                            sort: TroubleSort::of(unreadable.problem.kind, &file.path),
                             problem: unreadable.problem,
                         }),
                     }
@@ -232,7 +266,11 @@ fn trouble_with(problem: &FileProblem) -> Trouble {
         | FileProblem::FolderLink
         | FileProblem::Refused(_) => ErrorKind::MissingDocument,
     };
-    Trouble { place: None, line: None, problem: Problem { kind, message: problem.to_string() } }
+    let sort = match problem {
+        FileProblem::FolderLink => TroubleSort::FolderLink,
+        _ => TroubleSort::Broken,
+    };
+    Trouble { place: None, line: None, problem: Problem { kind, message: problem.to_string() }, sort }
 }
 
 /// `refers`: whether policies look at what documents refer to.

@@ -18,4 +18,5 @@ mod repository;
 pub mod serve;
 mod settings;
 mod stop;
+mod unreadable;
 pub mod verify;

@@ -78,8 +78,8 @@ impl Settings {
         if let Some(taken) = llm::price::List::of(&resolved.value)?.taken(&resolved.value) {
             resolved.fill(&taken.key, taken.price, &taken.source);
         }
-        let told =
-            Told::from_tree(resolved.value.clone()).context("the settings are not a valid configuration")?;
+        let told = resolved.read(&defaults, Told::from_tree);
+        let told = told.map_err(anyhow::Error::msg).context("the settings are not a valid configuration")?;
         Ok((resolved, told))
     }
 }

@@ -3,6 +3,7 @@
 use cli_support::escape::visible;
 use serde_json::{Value, json};
 
+use super::unread::{CHECK, Unread};
 use super::{Located, Region, check_name, object_name};
 
 /// A workflow command that annotates the finding's place (GitHub documentation, *Workflow commands for GitHub Actions*).
@@ -19,6 +20,13 @@ pub(crate) fn github(found: &Located) -> String {
         property(&check_name(found)),
         data(&text)
     )
+}
+
+/// A workflow command that annotates a document that cannot be read.
+pub(crate) fn github_unread(unread: &Unread) -> String {
+    let line = unread.line.map(|line| format!(",line={line}")).unwrap_or_default();
+    let (path, level) = (property(&unread.path), unread.level());
+    format!("::{level} file={path}{line},title={CHECK}::{}\n", data(&unread.text()))
 }
 
 /// An entry of a code quality report (GitLab documentation, *Code Quality report format*).

@@ -9,6 +9,7 @@ use cli_support::escape::one_line;
 
 use super::outcome::Outcome;
 use super::review::Reviewed;
+use super::unread::Unread;
 use super::{Located, check_name, object_name};
 
 /// Most characters of a comment, with room for who wraps it (GitHub takes 65,536).
@@ -22,6 +23,7 @@ pub(crate) struct Summary {
     /// The file of the last line.
     path: Option<String>,
     left_out: u64,
+    unread: u64,
 }
 
 /// What became of the findings of a policy.
@@ -65,13 +67,26 @@ impl Summary {
             found.position(),
             check.replace('`', ""),
             object,
-            text(&found.message)
+            text(&(found.message.clone() + &found.noted()))
         );
         if self.lines.len() + line.len() > MOST {
             self.left_out += 1;
             return;
         }
         self.path = Some(found.path.clone());
+        self.lines.push_str(&line);
+    }
+
+    /// Adds a document that cannot be read.
+    pub(crate) fn add_unread(&mut self, unread: &Unread) {
+        self.unread += 1;
+        let line = unread.line.map(|line| format!(":{line}")).unwrap_or_default();
+        let line = format!("\n**{}{line}**\n\n- ⚠️ {}\n", text(&unread.path), text(&unread.text()));
+        if self.lines.len() + line.len() > MOST {
+            self.left_out += 1;
+            return;
+        }
+        self.path = None;
         self.lines.push_str(&line);
     }
 
@@ -85,6 +100,16 @@ impl Summary {
         }
         let total = all.fixed + all.held_back + all.left;
         let mut out = String::from("## Kubernetes manifests\n\n");
+        let unread = match self.unread {
+            0 => "",
+            1 => "**1 document cannot be read, and nothing was looked for in it.**\n\n",
+            many => &format!("**{many} documents cannot be read, and nothing was looked for in them.**\n\n"),
+        };
+        out.push_str(unread);
+        if total == 0 && self.unread > 0 {
+            let _ = writeln!(out, "No violations in the others.\n{}", self.lines);
+            return out;
+        }
         if total == 0 {
             out.push_str("No violations.\n");
             return out;

@@ -9,11 +9,12 @@ pub(crate) mod outcome;
 pub(crate) mod rdjson;
 pub(crate) mod review;
 pub(crate) mod sarif;
+pub(crate) mod unread;
 
 use std::borrow::Cow;
 
 use domain::pointer::Pointer;
-use domain::policy::PolicyName;
+use domain::policy::{PolicyId, PolicyName};
 use domain::scanner::Scanner;
 use engine::document::Identity;
 use engine::k8s::View;
@@ -58,6 +59,9 @@ pub(crate) struct Located {
     /// The program that rendered the object; `None`: it is what the file has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) rendered_by: Option<&'static str>,
+    /// What the finding does not take into account; not part of the fingerprint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) note: Option<String>,
 }
 
 impl Located {
@@ -73,9 +77,15 @@ impl Located {
             .map_or_else(|| "(rendered)".to_owned(), |region| format!("{}:{}", region.line, region.column))
     }
 
-    /// What stands behind its message: that it was rendered.
+    /// What stands behind its message: that it was rendered, and its note.
     pub(crate) fn rendering(&self) -> String {
-        self.rendered_by.map(|program| format!(" (rendered by {program})")).unwrap_or_default()
+        let rendering = self.rendered_by.map(|program| format!(" (rendered by {program})"));
+        rendering.unwrap_or_default() + &self.noted()
+    }
+
+    /// What stands behind its message where that it was rendered is said elsewhere.
+    pub(crate) fn noted(&self) -> String {
+        self.note.as_ref().map(|note| format!("; {note}")).unwrap_or_default()
     }
 }
 
@@ -180,7 +190,21 @@ fn one(finding: &Finding, object: &Scanned, file: &FileScan, region: Region, poi
         tool: Scanner::Builtin,
         rule: String::new(),
         rendered_by: None,
+        note: replaced(finding, object),
     }
+}
+
+/// That a kustomization replaces the image of the finding: what is built from it may have a fixed tag.
+fn replaced(finding: &Finding, object: &Scanned) -> Option<String> {
+    if finding.policy != PolicyId::NoLatestTag || object.neighbours.objects().is_empty() {
+        return None;
+    }
+    let view = View::new(&object.document, &object.neighbours);
+    let kustomization = policies::image_replaced_by(&view, &finding.pointer)?;
+    let folder = kustomization.rsplit_once('/').map_or(".", |(folder, _)| folder);
+    Some(format!(
+        "{kustomization} replaces this image when it is built: `--kustomize {folder}` judges what comes of it"
+    ))
 }
 
 fn of_outside(
@@ -207,6 +231,7 @@ fn of_outside(
         tool: finding.tool,
         rule: finding.rule.clone(),
         rendered_by: None,
+        note: None,
     }
 }
 
@@ -327,6 +352,7 @@ pub(crate) mod testing {
             tool: Scanner::Builtin,
             rule: String::new(),
             rendered_by: None,
+            note: None,
         }
     }
 }

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use crate::findings::change::Edit;
 use crate::findings::fingerprints::{self, Fingerprints};
 use crate::findings::review::{Beside, Fix, Replacement, Reviewed, replacements};
+use crate::findings::unread::Unread;
 use crate::findings::{Lines, Located, Region, severity_word};
 
 const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
@@ -150,23 +151,25 @@ impl<W: Write> SarifWriter<W> {
         result
     }
 
-    /// Ends a run with notifications of unreadable documents: path, line, message.
-    pub(crate) fn end_run(&mut self, unread: &[(String, Option<usize>, String)]) -> io::Result<()> {
+    /// Ends a run with notifications of unreadable documents; it succeeded if each is allowed.
+    pub(crate) fn end_run(&mut self, unread: &[Unread]) -> io::Result<()> {
         let notifications: Vec<Value> = unread
             .iter()
-            .map(|(path, line, message)| {
-                let mut physical = json!({"artifactLocation": artifact(&uri(path))});
-                if let (Some(line), Some(fields)) = (line, physical.as_object_mut()) {
+            .map(|unread| {
+                let mut physical = json!({"artifactLocation": artifact(&uri(&unread.path))});
+                if let (Some(line), Some(fields)) = (unread.line, physical.as_object_mut()) {
                     fields.insert("region".to_owned(), json!({"startLine": line}));
                 }
                 json!({
-                    "level": "warning",
-                    "message": {"text": visible(message)},
+                    "level": unread.level(),
+                    "message": {"text": visible(&unread.message)},
                     "locations": [{"physicalLocation": physical}],
                 })
             })
             .collect();
-        let invocation = json!({"executionSuccessful": true, "toolExecutionNotifications": notifications});
+        let is_whole = unread.iter().all(|unread| unread.level() != "error");
+        let invocation =
+            json!({"executionSuccessful": is_whole, "toolExecutionNotifications": notifications});
         write!(self.out, "\n],\"invocations\":[{invocation}]}}")
     }
 
@@ -272,8 +275,9 @@ fn uri(path: &str) -> String {
 mod tests {
     use super::*;
     use crate::findings::testing::found;
+    use corpus::TroubleSort;
 
-    fn log(findings: &[Located], unread: &[(String, Option<usize>, String)]) -> Value {
+    fn log(findings: &[Located], unread: &[Unread]) -> Value {
         let mut writer = SarifWriter::begin(Vec::new()).unwrap();
         writer.begin_run(&builtin(), rules_of(PolicyId::ALL)).unwrap();
         for found in findings {
@@ -305,8 +309,16 @@ mod tests {
 
     #[test]
     fn a_log_has_the_fields_that_the_standard_requires() {
-        let unread = [("x.yaml".to_owned(), Some(2), "broken".to_owned())];
-        let log = log(&[found("a b/ü.yaml", "m"), found("a b/ü.yaml", "m")], &unread);
+        let mut unread = [Unread {
+            path: "x.yaml".to_owned(),
+            line: Some(2),
+            message: "broken".to_owned(),
+            sort: TroubleSort::Broken,
+            is_ignored: true,
+        }];
+        let findings = [found("a b/ü.yaml", "m"), found("a b/ü.yaml", "m")];
+        let log_of = |unread: &[Unread]| log(&findings, unread);
+        let log = log_of(&unread);
         assert_eq!(log["version"], "2.1.0");
         let run = &log["runs"][0];
         let rules = run["tool"]["driver"]["rules"].as_array().unwrap();
@@ -332,6 +344,12 @@ mod tests {
         let invocation = &run["invocations"][0];
         assert_eq!(invocation["executionSuccessful"], true);
         assert_eq!(invocation["toolExecutionNotifications"][0]["message"]["text"], "broken");
+        assert_eq!(invocation["toolExecutionNotifications"][0]["level"], "warning");
+        unread[0].is_ignored = false;
+        let log = log_of(&unread);
+        let invocation = &log["runs"][0]["invocations"][0];
+        assert_eq!(invocation["executionSuccessful"], false);
+        assert_eq!(invocation["toolExecutionNotifications"][0]["level"], "error");
     }
 
     #[test]

@@ -59,7 +59,7 @@ fn unreadable_documents_are_reported_and_the_others_read() {
     write(folder.path(), "a.yaml", "kind: ConfigMap\n---\nb: [\n---\nkind: {{ .Values.kind }}\n");
     let path = folder.path().to_str().unwrap();
     let (code, _, stderr) = detect(&[path]);
-    assert_eq!(code, 0, "something was read, and it is clean");
+    assert_eq!(code, 2, "something was not read, and may not be clean");
     let lines: Vec<&str> = stderr.lines().map(|line| line.trim_start_matches(path)).collect();
     insta::assert_snapshot!(lines.join("\n"));
 
@@ -69,6 +69,78 @@ fn unreadable_documents_are_reported_and_the_others_read() {
     let (code, _, stderr) = detect(&["no/such/folder"]);
     assert_eq!(code, 2);
     assert!(stderr.contains("worker: cannot read no/such/folder: "), "{stderr}");
+}
+
+/// One broken file beside a clean one, and a template of a chart.
+fn broken(folder: &std::path::Path) {
+    write(folder, "ok.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n");
+    write(folder, "broken.yaml", "kind: Pod\nspec: [\nx: }\n");
+    write(folder, "list.json", "[1, 2]\n");
+    write(folder, "chart/templates/a.yaml", "kind: Pod\nmetadata:\n  name: {{ .Values.name }}\n");
+}
+
+#[test]
+fn what_cannot_be_read_does_not_pass_as_clean() {
+    let folder = tempfile::tempdir().unwrap();
+    broken(folder.path());
+    let on = |command: &str, more: &[&str]| {
+        run(worker().current_dir(folder.path()).args([command, "."]).args(more))
+    };
+    for command in ["detect", "fix"] {
+        let (code, _, stderr) = on(command, &[]);
+        assert_eq!(code, 2, "{stderr}");
+        assert!(stderr.contains("could not check everything: 1 document cannot be read"), "{stderr}");
+        assert!(stderr.contains("--ignore-unreadable") && stderr.contains(", 1 unreadable"), "{stderr}");
+        let (code, _, stderr) = on(command, &["--ignore-unreadable"]);
+        assert_eq!(code, 0, "{stderr}");
+        assert!(stderr.contains(", 1 unreadable"), "still counted: {stderr}");
+    }
+    let (_, _, stderr) = on("detect", &[]);
+    let line = "0 findings in 1 object of 4 files, 1 document left alone, 1 document with unrendered placeholders, 1 unreadable";
+    assert!(stderr.contains(line), "the template is counted once: {stderr}");
+    std::fs::remove_file(folder.path().join("broken.yaml")).unwrap();
+    assert_eq!(on("detect", &[]).0, 0, "a template of a chart and a list are not unreadable");
+}
+
+#[test]
+fn reports_have_an_entry_for_what_cannot_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    broken(folder.path());
+    for command in ["detect", "fix"] {
+        let report = |form: &str, more: &[&str]| {
+            let more = [&["--output", form], more].concat();
+            run(worker().current_dir(folder.path()).args([command, "."]).args(more)).1
+        };
+        let json = |form: &str, more: &[&str]| -> serde_json::Value {
+            serde_json::from_str(&report(form, more)).unwrap()
+        };
+        let text = report("junit", &[]);
+        assert!(text.contains("<error type=\"unreadable\" message=\"cannot be read: "), "{text}");
+        let suite = text.split("<testsuite ").find(|suite| suite.contains("broken.yaml")).unwrap();
+        assert!(suite.contains("errors=\"1\"") && !suite.contains("no violations"), "{suite}");
+        let text = report("junit", &["--ignore-unreadable"]);
+        assert!(text.contains("<skipped message=\"cannot be read: ") && !text.contains("<error"), "{text}");
+        let text = report("github", &[]);
+        assert!(text.starts_with("::error file=broken.yaml,line=3,") && text.lines().count() == 1, "{text}");
+        assert!(report("github", &["--ignore-unreadable"]).starts_with("::warning "));
+        let entries = json("gitlab", &[]);
+        assert_eq!((&entries[0]["check_name"], entries.as_array().unwrap().len()), (&"unreadable".into(), 1));
+        assert_eq!(entries[0]["location"]["path"], "broken.yaml");
+        let found = json("rdjson", &[]);
+        assert_eq!(found["diagnostics"][0]["severity"], "ERROR", "{found}");
+        assert_eq!(found["diagnostics"][0]["location"]["range"]["start"]["line"], 3, "{found}");
+        let invocation = json("sarif", &[])["runs"][0]["invocations"][0].clone();
+        assert_eq!(invocation["executionSuccessful"], false, "{invocation}");
+        let levels: Vec<_> = invocation["toolExecutionNotifications"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|of| of["level"].as_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(levels, ["error", "warning", "warning"], "{invocation}");
+        let text = report("markdown", &[]);
+        assert!(text.contains("1 document cannot be read"), "{text}");
+    }
 }
 
 #[test]

@@ -138,7 +138,7 @@ fn special_files_are_refused_and_do_not_block() {
         .current_dir(folder.path())
         .timeout(std::time::Duration::from_secs(30))
         .args(["detect", "."]));
-    assert_eq!(code, 1, "{stderr}");
+    assert_eq!(code, 2, "{stderr}");
     assert!(stderr.contains("b.yaml: is a named pipe"), "{stderr}");
     let mut command = worker();
     command.current_dir(folder.path()).timeout(std::time::Duration::from_secs(30));

@@ -259,6 +259,9 @@ async fn what_is_beyond_the_bounds_is_refused() {
         let refusal = session.refusal("detect", arguments).await;
         assert!(refusal.starts_with("detect: ") && refusal.contains(expected), "{refusal}");
     }
+    let arguments = json!({"before": "kind: Pod", "after": {"text": "kind: Pod"}});
+    let refusal = session.refusal("verify", arguments).await;
+    assert!(refusal.contains("expected an object with `text` (YAML or JSON) or `path`"), "{refusal}");
     let unknown = session.client.call_tool(CallToolRequestParams::new("fix")).await.unwrap_err();
     assert!(unknown.to_string().contains("the tools are detect, propose, verify, explain"), "{unknown}");
     session.end().await;

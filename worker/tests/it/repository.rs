@@ -126,6 +126,18 @@ fn suppressed_findings_are_counted_and_shown_with_their_reason() {
         "{stderr}"
     );
 
+    let unused = ".k8s-auto-fix.yaml:7: the suppression of no_latest_tag matches nothing";
+    assert!(stderr.contains(unused) && stderr.matches("matches nothing").count() == 1, "{stderr}");
+    assert!(
+        !stderr.contains("settings of the repository"),
+        "it suppresses alone, and that is said: {stderr}"
+    );
+    let (_, _, stderr) = in_folder(folder.path(), &["-v", "detect", "app", "-p", "no_latest_tag"]);
+    assert!(stderr.contains("settings of the repository"), "{stderr}");
+    assert!(!stderr.contains("matches nothing"), "its files were not read: {stderr}");
+    let (_, _, stderr) = in_folder(folder.path(), &["detect", ".", "-p", "no_host_pid"]);
+    assert!(!stderr.contains("matches nothing"), "its policy was not looked for: {stderr}");
+
     // They are not repaired either.
     let (_, diff, stderr) = in_folder(
         folder.path(),

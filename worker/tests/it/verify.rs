@@ -35,6 +35,36 @@ fn a_hand_made_repair_is_judged_by_what_it_clears() {
     assert!(stdout.contains("policy FAILED"), "{stdout}");
 }
 
+/// What `worker detect` finds nothing of any more is cleared; what runs demand beyond that is said, and decides if asked for.
+#[test]
+fn the_detector_says_what_a_hand_made_repair_clears() {
+    let folder = tempfile::tempdir().unwrap();
+    let before = POD.replace("{privileged: true}", "{capabilities: {add: [NET_RAW]}}");
+    write(folder.path(), "before.yaml", &before);
+    write(folder.path(), "after.yaml", &before.replace("add: [NET_RAW]", "drop: [NET_RAW]"));
+    let policy = ["-p", "drop_capabilities"];
+    let (code, _, stderr) =
+        run(worker().current_dir(folder.path()).arg("detect").args(policy).arg("after.yaml"));
+    assert_eq!(code, 0, "{stderr}");
+    let (code, stdout, stderr) = verify(folder.path(), &["before.yaml", "after.yaml"]);
+    assert_eq!((code, stderr.as_str()), (0, "1 accepted, 0 rejected\n"), "{stdout}");
+    assert!(stdout.contains("clears drop_capabilities"), "{stdout}");
+    assert!(
+        stdout.contains("(--gates strict): container \"disk\": allowPrivilegeEscalation must be false"),
+        "{stdout}"
+    );
+    let strict = ["--gates", "strict", "-p", "drop_capabilities", "before.yaml", "after.yaml"];
+    let (code, stdout, _) = verify(folder.path(), &strict);
+    assert!(
+        code == 1 && stdout.contains("policy: container \"disk\": capabilities.drop must include ALL"),
+        "{stdout}"
+    );
+    // What is still found is not cleared.
+    write(folder.path(), "half.yaml", &before.replace("add: [NET_RAW]", "drop: [NET_ADMIN]"));
+    let (code, stdout, _) = verify(folder.path(), &["-p", "drop_capabilities", "before.yaml", "half.yaml"]);
+    assert!(code == 1 && stdout.contains("policy FAILED"), "{stdout}");
+}
+
 #[test]
 fn what_no_cleared_policy_needs_is_rejected() {
     let folder = tempfile::tempdir().unwrap();

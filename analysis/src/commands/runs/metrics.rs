@@ -50,7 +50,8 @@ fn text(metrics: &Metrics) -> String {
     if valid.of > 0 {
         let _ = write!(
             text,
-            "Accepted by a server's rules, of the documents that were valid before: {} of {} = {} ({})\nJudged by: {}\n\n",
+            "Accepted by {}, of the documents that were valid before: {} of {} = {} ({})\nJudged by: {}\n\n",
+            more.rules(),
             valid.count,
             valid.of,
             percent(valid.rate),

@@ -51,7 +51,7 @@ pub(super) fn headline(of: &Headline, alone: bool) -> Markup {
                 @if of.of_valid.of > 0 {
                     p.share {
                         (percent(of.of_valid.rate)) " "
-                        small { "accepted by a server's rules, of the documents that were valid before" }
+                        small { "accepted by " (of.rules) ", of the documents that were valid before" }
                     }
                     (sources(of))
                     dl {

@@ -75,9 +75,10 @@ fn headline_of(text: &mut String, headline: &Headline) {
     if valid.of > 0 {
         let _ = writeln!(
             text,
-            "**{} accepted by a server's rules, of the documents that were valid before**, in run {} (95 % interval {}; \
+            "**{} accepted by {}, of the documents that were valid before**, in run {} (95 % interval {}; \
              n = {} of {} records; judge: {}).\n",
             percent(valid.rate),
+            headline.rules,
             escape(&headline.run),
             interval(valid),
             thousands(valid.count),

@@ -34,7 +34,7 @@ pub(super) fn blocks(run: &Run, _: &Options) -> Result<Vec<Block>, AnalysisError
     }
     for (name, share) in [
         (
-            "accepted by a server's rules, of records whose document was valid before",
+            &*format!("accepted by {}, of records whose document was valid before", metrics.rules()),
             metrics.accepted_of_valid,
         ),
         ("effective, of the accepted that were verified here", metrics.effective_of_accepted),

@@ -24,7 +24,7 @@ use super::super::follow::standing;
 use super::super::run::worker_count;
 use super::super::runs::size;
 use crate::client::Reader;
-use crate::llm_gateway::response_cache::{ANSWERS_FILE, ResponseCache};
+use crate::llm_gateway::response_cache::{ANSWERS_FILE, ResponseCache, Used};
 use crate::maintenance::bundle::{
     Comparison, CorpusNote, Draft, Member, Rerun, corpus_reader, names, secret_documents, write,
 };
@@ -35,7 +35,8 @@ use crate::settings::{ConfigArgs, checked};
 ///
 /// The run is repeated from what was recorded before anything is written, so that what it used is known and the archive is
 /// known to replay. Give the configuration (--config, --set) that the run was given: the key of an answer depends on the URL
-/// that was called. Exit code 0: written; 1: written, and its replay differs from the run as printed; 2: it failed.
+/// that was called, and without it nothing is written. Exit code 0: written; 1: written, and its replay differs from the run as
+/// printed; 2: it failed.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Folder of a finished run, or its name in --results
@@ -120,6 +121,7 @@ async fn bundle(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
         licence: args.licence.clone(),
     };
     let used = answers.take_used();
+    check_answered(args, &draft.run, &used, &comparison)?;
     let written = tokio::task::spawn_blocking({
         let (out, dry_run) = (args.out.clone(), args.dry_run);
         move || {
@@ -135,6 +137,26 @@ async fn bundle(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
     }
     output::print(&comparison.text())?;
     Ok(Exit::found(!comparison.is_same()))
+}
+
+/// Refuses what could not be replayed: where not one recorded answer was found, they were asked for under other keys.
+fn check_answered(args: &Args, run: &RunFile, used: &Used, comparison: &Comparison) -> anyhow::Result<()> {
+    let (answers, _) = used.counts();
+    if answers > 0 || comparison.unanswered() == 0 {
+        return Ok(());
+    }
+    let mode = run.config.proposer.mode.as_str();
+    let given =
+        if args.config.is_none() && args.set.is_empty() { "none was given" } else { "another was given" };
+    Err(anyhow::anyhow!(
+        "none of the recorded answers of run {} was found, so that no archive of it could be replayed: their keys depend on \
+         the URL that was asked",
+        run.run_id
+    ))
+    .hint(format!(
+        "give the configuration that the run was given ({given}): --config FILE, or --set {mode}.endpoint=URL; or name the \
+         file of its answers by --answers"
+    ))
 }
 
 /// Says what the archive holds before it is written.

@@ -87,6 +87,11 @@ impl Comparison {
         self.causes.values().map(|(count, _)| count).sum()
     }
 
+    /// Records with a question without a recorded answer.
+    pub(crate) fn unanswered(&self) -> u64 {
+        self.causes.get(&Cause::NoAnswer).map_or(0, |(count, _)| *count)
+    }
+
     /// What was found, for people.
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();

@@ -48,7 +48,11 @@ pub(super) fn ledger(subject: &Subject) -> Check {
             None => Check::failed(NAME, "the run is not in it", "delete the folder if it is not needed"),
             Some(_) => Check::ok(
                 NAME,
-                format!("{}, {} shards have been leased", subject.state_word(), recorded.shards.len()),
+                format!(
+                    "{}, {} leased so far",
+                    subject.state_word(),
+                    counted(recorded.shards.len(), "shard")
+                ),
             ),
         },
     }
@@ -89,7 +93,8 @@ pub(super) fn run_file(subject: &Subject) -> Check {
             wrong.push("it is not the one with which the run was finished".to_owned());
         }
     }
-    Check::of(NAME, &wrong, format!("{} records, {} parts", file.records, file.parts.len()), RUN_AGAIN)
+    let parts = counted(file.parts.len(), "part");
+    Check::of(NAME, &wrong, format!("{}, {parts}", counted(file.records, "record")), RUN_AGAIN)
 }
 
 /// Checks that the plan and the shards are consistent.
@@ -150,7 +155,7 @@ pub(super) async fn corpus(subject: &Subject) -> Check {
                 ),
                 "submit the run again, which stores the corpus again",
             ),
-            _ => Check::ok(NAME, format!("{} records, hash as planned", found.records)),
+            _ => Check::ok(NAME, format!("{}, hash as planned", counted(found.records, "record"))),
         },
     }
 }
@@ -173,7 +178,10 @@ pub(super) async fn parts(subject: &Subject) -> Vec<Check> {
     .await
     .unwrap_or_else(|error| vec![error.to_string()]);
     let whole = damaged.is_empty();
-    let fine = format!("{} parts, lengths and hashes as committed", expected.len());
+    let fine = match expected.len() {
+        0 => "none is committed yet".to_owned(),
+        parts => format!("{}, length and hash as committed", counted(parts, "part")),
+    };
     let mut checks = vec![Check::of("parts", &shortened(damaged), fine, RUN_AGAIN)];
     if whole {
         checks.extend(rows(subject, &expected).await);
@@ -246,7 +254,11 @@ fn coverage(subject: &Subject, expected: &[ExpectedPart], found: &Audit) -> Chec
     } else if found.end > records {
         wrong.push(format!("a row has position {}, beyond the {records} records", found.end - 1));
     }
-    Check::of("rows", &wrong, format!("{} rows, each at its place, none twice", found.rows), RUN_AGAIN)
+    let fine = match found.rows {
+        0 => "none is committed yet".to_owned(),
+        rows => format!("{}, each at its place, no duplicates", counted(rows, "row")),
+    };
+    Check::of("rows", &wrong, fine, RUN_AGAIN)
 }
 
 fn records(found: &Audit, compared: bool) -> Check {
@@ -274,19 +286,33 @@ fn records(found: &Audit, compared: bool) -> Check {
 
 /// Checks that counts and fingerprint of the rows are those on record.
 fn outcome(subject: &Subject, found: &Audit) -> Check {
+    const NAME: &str = "outcome";
     let mut wrong = Vec::new();
+    let mut compared = Vec::new();
     if let Ok(file) = &subject.run_file
         && subject.state().is_some_and(RunState::has_ended)
-        && file.counts != found.statuses
     {
-        wrong.push(format!("{RUN_FILE} counts {:?}, the rows are {:?}", file.counts, found.statuses));
+        compared.push("counts as in run.json");
+        if file.counts != found.statuses {
+            wrong.push(format!("{RUN_FILE} counts {:?}, the rows are {:?}", file.counts, found.statuses));
+        }
     }
     let print = found.fingerprint.to_string();
     let recorded = subject.recorded().and_then(|(entry, _)| entry.fingerprint.clone());
-    if let Some(recorded) = recorded.filter(|recorded| *recorded != print) {
-        wrong.push(format!("the fingerprint is {print}, the ledger has {recorded}"));
+    if let Some(recorded) = recorded {
+        compared.push("fingerprint as in the ledger");
+        if recorded != print {
+            wrong.push(format!("the fingerprint is {print}, the ledger has {recorded}"));
+        }
     }
-    Check::of("outcome", &wrong, format!("counts as recorded, fingerprint {print}"), RUN_AGAIN)
+    if compared.is_empty() {
+        let state = subject.state_word();
+        return Check::skipped(
+            NAME,
+            format!("counts and fingerprint are recorded when the run ends: it is {state}"),
+        );
+    }
+    Check::of(NAME, &wrong, format!("{}; fingerprint {print}", compared.join(", ")), RUN_AGAIN)
 }
 
 /// Checks that the folder holds no unreferenced files.
@@ -319,6 +345,12 @@ fn push_faults(wrong: &mut Vec<String>, what: &str, faults: &Faults) {
     if faults.count > 0 {
         wrong.push(format!("{} {what}, e.g. {}", faults.count, faults.examples.join(", ")));
     }
+}
+
+/// A number with its noun.
+fn counted(number: impl TryInto<u64>, noun: &str) -> String {
+    let number = number.try_into().unwrap_or(u64::MAX);
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 /// The first [`LISTED`] findings, and the number of the rest.

@@ -22,6 +22,7 @@ mod scope;
 mod security;
 mod workload;
 
+pub use no_latest_tag::image_replaced_by;
 pub(crate) use no_latest_tag::set_by_kustomization;
 
 pub use contract::{Check, Finding, Fix, Policy, Severity};

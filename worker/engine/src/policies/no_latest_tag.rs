@@ -25,6 +25,7 @@
 use domain::config::RulesConfig;
 use domain::image::ImageParts;
 use domain::outcome::Caution;
+use domain::pointer::Pointer;
 use domain::policy::PolicyId;
 use domain::record::Neighbour;
 use serde_json::{Value, json};
@@ -136,6 +137,18 @@ pub(crate) fn set_by_kustomization(view: &View<'_>) -> Option<String> {
             }
             _ => None,
         })
+    })
+}
+
+/// The kustomization that replaces the image of the container with the node at `pointer`, when the manifests are built.
+pub fn image_replaced_by<'v>(view: &View<'v>, pointer: &Pointer) -> Option<&'v str> {
+    let is_of = |container: &&Container<'_>| pointer.as_str().starts_with(container.pointer.as_str());
+    let container = view.containers.iter().filter(is_of).max_by_key(|of| of.pointer.as_str().len())?;
+    view.neighbours.objects().iter().find_map(|neighbour| match neighbour {
+        Neighbour::ImageOverride { kustomization, image: named } if is_named(image(container), named) => {
+            Some(kustomization.as_str())
+        }
+        _ => None,
     })
 }
 

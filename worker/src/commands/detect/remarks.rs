@@ -1,7 +1,6 @@
 //! What is said of a file besides its findings: what is left alone, what is excepted, what cannot be read.
 
-use corpus::{FileScan, Scanned, Suppressed, is_kustomization};
-use domain::outcome::ErrorKind;
+use corpus::{FileScan, Scanned, Suppressed, TroubleSort, is_kustomization};
 use engine::exceptions::Exception;
 
 /// What is said of a file besides its findings.
@@ -24,11 +23,8 @@ pub(in crate::commands) enum About {
     Excepted,
     /// A finding that the settings of the repository suppress.
     Suppressed,
-    /// A document or a file that cannot be read, and whether that is because it is a template that was never rendered.
-    Unreadable {
-        /// Whether it is such a template.
-        unrendered: bool,
-    },
+    /// A document or a file that cannot be read, and what that says.
+    Unreadable(TroubleSort),
 }
 
 impl About {
@@ -38,7 +34,7 @@ impl About {
             Self::LeftAlone => "left_alone",
             Self::Excepted => "excepted",
             Self::Suppressed => "suppressed",
-            Self::Unreadable { .. } => "unreadable",
+            Self::Unreadable(_) => "unreadable",
         }
     }
 }
@@ -51,7 +47,7 @@ impl Remark {
             About::LeftAlone => "left alone: ",
             About::Excepted => "not counted: ",
             About::Suppressed => "suppressed: ",
-            About::Unreadable { .. } => "",
+            About::Unreadable(_) => "",
         };
         format!("{}{line}: {about}{}", self.path, self.message)
     }
@@ -84,10 +80,9 @@ pub(in crate::commands) fn remarks(file: &FileScan) -> Vec<Remark> {
     let skipped = file.skipped.iter();
     all.extend(skipped.map(|(place, why)| remark(About::LeftAlone, Some(place.lines + 1), why.clone())));
     all.extend(file.troubles.iter().map(|trouble| {
-        let unrendered = trouble.problem.kind == ErrorKind::UnrenderedTemplate;
         // A parser may quote the text.
         let message = sensitive::mask_text(&trouble.problem.message);
-        remark(About::Unreadable { unrendered }, trouble.line, message)
+        remark(About::Unreadable(trouble.sort), trouble.line, message)
     }));
     all
 }

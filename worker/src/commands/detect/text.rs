@@ -37,7 +37,8 @@ impl Grouped {
         let severity = format!("{:7}", found.severity);
         let severity =
             if found.severity == "error" { self.paint.bad(&severity) } else { self.paint.notable(&severity) };
-        let (check, message) = (one_line(&check_name(found)), one_line(&found.message));
+        let (check, message) =
+            (one_line(&check_name(found)), one_line(&(found.message.clone() + &found.noted())));
         let object = self.paint.faint(&one_line(&object_name(found)));
         text + &format!("  {place:>7}  {severity}  {check}  {message}  {object}\n")
     }

@@ -13,10 +13,11 @@ use domain::scanner::Scanner;
 use super::form::Form;
 use super::outside::{NotJudged, Outside};
 use super::text::{Grouped, line};
-use crate::findings::ci::{github, gitlab};
+use crate::findings::ci::{github, github_unread, gitlab};
 use crate::findings::fingerprints::Fingerprints;
 use crate::findings::markdown::Summary;
 use crate::findings::sarif::{self, SarifWriter};
+use crate::findings::unread::Unread;
 use crate::findings::{Lines, Located, OutsideFinding, junit, rdjson};
 
 /// Writes findings to stdout.
@@ -95,6 +96,7 @@ impl Writer {
         file: &FileScan,
         found: Vec<Located>,
         outside: &[Vec<OutsideFinding>],
+        unread: &[Unread],
     ) -> anyhow::Result<()> {
         if let Kind::Detections(out) = &mut self.kind {
             for row in all_rows(file, outside) {
@@ -113,7 +115,7 @@ impl Writer {
         }
         if let Kind::Junit(out) = &mut self.kind {
             let found: Vec<_> = found.iter().map(|located| (located, None)).collect();
-            junit::suite(out, &file.path, &found, false)?;
+            junit::suite(out, &file.path, &found, unread, false)?;
         }
         let mut lines = None;
         for located in found {
@@ -141,12 +143,30 @@ impl Writer {
             }
             self.written += 1;
         }
+        unread.iter().filter(|unread| unread.is_broken()).try_for_each(|unread| self.unread(unread))
+    }
+
+    /// An entry for what cannot be read, in the forms that have one for it.
+    fn unread(&mut self, unread: &Unread) -> anyhow::Result<()> {
+        match &mut self.kind {
+            Kind::Github(out) => out.write_all(github_unread(unread).as_bytes())?,
+            Kind::Gitlab(out, _) => {
+                element(out, self.written, &escape::json(&unread.gitlab().to_string()))?;
+                self.written += 1;
+            }
+            Kind::Rdjson(out) => {
+                element(out, self.written, &escape::json(&unread.rdjson().to_string()))?;
+                self.written += 1;
+            }
+            Kind::Markdown(_, summary) => summary.add_unread(unread),
+            _ => {}
+        }
         Ok(())
     }
 
     pub(super) fn end(
         self,
-        unread: &[(String, Option<usize>, String)],
+        unread: &[Unread],
         outside: &Outside,
         not_judged: &[NotJudged],
     ) -> anyhow::Result<()> {
@@ -194,7 +214,7 @@ impl Writer {
 }
 
 impl Sarif {
-    fn end(mut self, unread: &[(String, Option<usize>, String)], outside: &Outside) -> anyhow::Result<()> {
+    fn end(mut self, unread: &[Unread], outside: &Outside) -> anyhow::Result<()> {
         // What nobody could read stands in the first run.
         let mut unread = Some(unread);
         if self.has_builtin {

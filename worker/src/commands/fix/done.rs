@@ -10,6 +10,7 @@ use super::revert::{Recorder, entry_of};
 use super::target::Target;
 use crate::commands::companions::{Companions, companions_of};
 use crate::commands::detect::{Tally, counted};
+use crate::commands::unreadable::UnreadableArg;
 use crate::repair::print_diff;
 use corpus::FileScan;
 
@@ -28,6 +29,7 @@ pub(super) struct Done<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     tally: Tally,
+    unreadable: UnreadableArg,
     held_back: HeldBack,
     applied: u64,
     left: u64,
@@ -37,6 +39,12 @@ pub(super) struct Counts {
     companions: u64,
     /// Files that could not be written.
     failed: u64,
+}
+
+impl Counts {
+    pub(super) fn new(unreadable: UnreadableArg) -> Self {
+        Self { tally: Tally::new(unreadable), unreadable, ..Self::default() }
+    }
 }
 
 impl Done<'_> {
@@ -70,7 +78,8 @@ impl Done<'_> {
             }
         };
         if let (Some(report), Some(review)) = (&mut self.report, &review) {
-            report.file(file, review, companions.as_ref())?;
+            let unread = self.counts.unreadable.unread(file, false);
+            report.file(file, review, companions.as_ref(), &unread)?;
         }
         if repaired.text.is_none() && companions.is_none() {
             return Ok(());
@@ -81,7 +90,8 @@ impl Done<'_> {
         if self.report.is_some() {
             return Ok(());
         }
-        repaired.repairs.iter().for_each(|repair| output::say(&repair.line()));
+        let made = self.target.writes();
+        repaired.repairs.iter().for_each(|repair| output::say(&repair.line(made)));
         if let Some(companions) = &companions {
             let verb = if self.target.writes() { "written" } else { "to be written" };
             output::say(&format!("{}: companions {verb}: {}", file.path, companions.path));
@@ -115,7 +125,7 @@ impl Done<'_> {
 
     /// Ends the report and writes the summary to stderr; returns the exit code.
     pub(super) fn finish(self) -> anyhow::Result<Exit> {
-        let Counts { tally, held_back, applied, left, changed, companions, failed } = self.counts;
+        let Counts { tally, held_back, applied, left, changed, companions, failed, .. } = self.counts;
         if let Some(report) = self.report {
             report.end(&tally.unread)?;
         }
@@ -128,16 +138,18 @@ impl Done<'_> {
             String::new()
         };
         output::say(&format!(
-            "{} in {}{beside} {verb}, {} left{}",
+            "{} in {}{beside} {verb}, {} left{}{}",
             counted(applied, "repair"),
             counted(changed, "file"),
             counted(left, if held_back.count() > 0 { "other violation" } else { "violation" }),
-            tally.suppressed()
+            tally.suppressed(),
+            tally.unreadable()
         ));
         if let Some(line) = held_back.line() {
             output::say(&line);
         }
         anyhow::ensure!(failed == 0, "{} could not be written", counted(failed, "file"));
+        tally.complete()?;
         Ok(Exit::found(left > 0 || held_back.count() > 0 || (changed > 0 && !writes)))
     }
 }

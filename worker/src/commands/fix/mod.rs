@@ -10,7 +10,7 @@
 //! `--revert-file FILE` records what undoes the repairs, and `worker fix --revert FILE` undoes them.
 //!
 //! Exit 0: no violation is left. 1: violations are left, or, without `--write`, there are repairs to write. 2: a file
-//! could not be read or written.
+//! could not be read (unless `--ignore-unreadable`) or written.
 
 pub(super) mod allowed;
 mod builds;
@@ -30,6 +30,7 @@ use api_server::Source;
 use clap::ValueEnum;
 use cli_support::Exit;
 use cli_support::failure::WithHint;
+use cli_support::output;
 use domain::config::RunConfig;
 use domain::outcome::Gate;
 use domain::policy::PolicyId;
@@ -49,6 +50,7 @@ use super::detect::{policy, selected};
 use super::exclude::ExcludeArg;
 use super::repository::RepositoryArgs;
 use super::settings::Settings;
+use super::unreadable::UnreadableArg;
 use crate::findings::locate;
 use crate::server_gate::{ServerArgs, ServerGate, definitions_in};
 use corpus::{Inputs, Positions, Scan};
@@ -97,6 +99,8 @@ pub struct Args {
     wanted: CatalogueArgs,
     #[command(flatten)]
     exclude: ExcludeArg,
+    #[command(flatten)]
+    unreadable: UnreadableArg,
     #[command(flatten)]
     repository: RepositoryArgs,
     #[command(flatten)]
@@ -172,8 +176,9 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         asker: asker.as_ref(),
         stop: None,
     };
-    let mut done = Done { target, recorder, report, config: &config, counts: Counts::default() };
+    let mut done = Done { target, recorder, report, config: &config, counts: Counts::new(args.unreadable) };
     repair_all(&scan, manner, &mut done)?;
+    repository.suppressions.unused(&selected).iter().for_each(|line| output::say(line));
     done.finish()
 }
 
@@ -187,6 +192,7 @@ fn run_builds(args: &Args) -> anyhow::Result<Exit> {
         write: args.write,
         rewrite: args.rewrite,
         exclude: &args.exclude,
+        unreadable: args.unreadable,
         config: &config,
         selected: &selected(&repository.policies(&args.policy), &config),
         allowed: &repository.allowed(&args.allowed),

@@ -62,14 +62,15 @@ impl Repair {
         format!("{}: {}", self.subject, self.policy)
     }
 
-    /// A message about it, with its cautions.
-    pub(super) fn line(&self) -> String {
+    /// A message about it, with its cautions. `made`: it is written; else it would be.
+    pub(super) fn line(&self, made: bool) -> String {
         let mut notes: Vec<&str> = self.cautions.iter().map(|caution| caution.sentence()).collect();
         if self.is_reserialised {
             notes.push("the document had to be re-serialised: its comments are lost");
         }
         let notes = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join("; ")) };
-        format!("{}: repaired{notes}", self.about())
+        let verb = if made { "repaired" } else { "would be repaired" };
+        format!("{}: {verb}{notes}", self.about())
     }
 }
 

@@ -12,12 +12,13 @@ use super::repaired::Repaired;
 use crate::commands::companions::Companions;
 use crate::commands::detect::element;
 use crate::findings::change::Change;
-use crate::findings::ci::{github, gitlab};
+use crate::findings::ci::{github, github_unread, gitlab};
 use crate::findings::fingerprints::Fingerprints;
 use crate::findings::markdown::Summary;
 use crate::findings::outcome::Outcome;
 use crate::findings::review::{Beside, Fix, Reviewed};
 use crate::findings::sarif::{self, SarifWriter};
+use crate::findings::unread::Unread;
 use crate::findings::{Lines, Located, junit, rdjson};
 
 /// What is written to stdout.
@@ -218,6 +219,7 @@ impl Report {
         file: &FileScan,
         review: &Review,
         companions: Option<&Companions>,
+        unread: &[Unread],
     ) -> anyhow::Result<()> {
         let lines = Lines::new(&file.text);
         let mut all = review.reviewed(companions);
@@ -228,7 +230,7 @@ impl Report {
         }
         if let Kind::Junit(out) = &mut self.kind {
             let found: Vec<_> = all.iter().map(|reviewed| (reviewed.found, Some(reviewed))).collect();
-            junit::suite(out, &file.path, &found, self.written)?;
+            junit::suite(out, &file.path, &found, unread, self.written)?;
         }
         for reviewed in &all {
             match &mut self.kind {
@@ -252,11 +254,27 @@ impl Report {
             }
             self.count += 1;
         }
-        Ok(())
+        unread.iter().filter(|unread| unread.is_broken()).try_for_each(|unread| self.unread(unread))
     }
 
-    /// Ends the report. `unread`: documents that could not be read: path, line, message.
-    pub(super) fn end(self, unread: &[(String, Option<usize>, String)]) -> anyhow::Result<()> {
+    /// An entry for what cannot be read, in the forms that have one for it.
+    fn unread(&mut self, unread: &Unread) -> anyhow::Result<()> {
+        let entry = match &mut self.kind {
+            Kind::Github(out) => return Ok(out.write_all(github_unread(unread).as_bytes())?),
+            Kind::Markdown(_, summary) => {
+                summary.add_unread(unread);
+                return Ok(());
+            }
+            Kind::Gitlab(out, _) => element(out, self.count, &escape::json(&unread.gitlab().to_string())),
+            Kind::Rdjson(out) => element(out, self.count, &escape::json(&unread.rdjson().to_string())),
+            Kind::Json(_) | Kind::Sarif(_) | Kind::Junit(_) => return Ok(()),
+        };
+        self.count += 1;
+        Ok(entry?)
+    }
+
+    /// Ends the report. `unread`: what could not be read.
+    pub(super) fn end(self, unread: &[Unread]) -> anyhow::Result<()> {
         let close = if self.count == 0 { "[]" } else { "\n]" };
         match self.kind {
             Kind::Json(mut out) | Kind::Gitlab(mut out, _) => {

@@ -13,7 +13,7 @@ use super::call::{Call, Shared};
 
 /// Manifests: either their text or a path.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object with `text` (YAML or JSON) or `path`")]
 pub(super) struct Manifests {
     /// YAML or JSON text of one or more objects
     #[serde(default)]

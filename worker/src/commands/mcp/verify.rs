@@ -42,7 +42,8 @@ pub(super) struct Verified {
     /// Whether every verdict is `accepted`
     accepted: bool,
     /// One for each object that the repair changes: `kind`, `namespace`, `name`, `accepted`, `status`, `fault`, `policies` (what
-    /// it clears), `not_cleared`, `gates`, `errors`, `new_violations`, `collateral`
+    /// it clears), `not_cleared`, `gates`, `errors`, `new_violations`, `collateral`, `beyond` (what a
+    /// run demands of a repair beyond that the detector finds nothing)
     verdicts: Vec<Object>,
 }
 

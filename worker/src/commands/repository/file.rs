@@ -37,6 +37,16 @@ pub(super) struct Contents {
     pub(super) suppressions: Vec<Spanned<Rule>>,
 }
 
+impl Contents {
+    /// Whether it says more than which findings do not count.
+    pub(super) fn changes_the_command(&self) -> bool {
+        let Self { catalogue, profile, policies, exclude, fail_on, baseline, is_unsafe, allow, .. } = self;
+        let is_narrowed = catalogue.is_some() || profile.is_some() || !policies.is_empty();
+        let is_left_out = !exclude.is_empty() || fail_on.is_some() || baseline.is_some();
+        is_narrowed || is_left_out || *is_unsafe || !allow.is_empty()
+    }
+}
+
 /// Findings that do not count.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -52,14 +52,19 @@ impl RepositoryArgs {
             None => find::nearest(paths.first().map_or("-", String::as_str)),
         };
         let Some(path) = found else { return Ok(Repository::default()) };
-        let repository = Repository::read(&path)?;
-        output::say(&format!("settings of the repository: {}", path.display()));
+        let repository = Repository::read(&path, paths)?;
+        // What is suppressed is said and counted by itself.
+        if repository.contents.changes_the_command() {
+            output::say(&format!("settings of the repository: {}", path.display()));
+        } else {
+            tracing::info!(path = %path.display(), "settings of the repository");
+        }
         Ok(repository)
     }
 }
 
 impl Repository {
-    fn read(path: &Path) -> anyhow::Result<Self> {
+    fn read(path: &Path, paths: &[String]) -> anyhow::Result<Self> {
         let failed = || format!("cannot read the settings of the repository {}", path.display());
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let folder = parent.canonicalize().with_context(failed)?;
@@ -69,7 +74,9 @@ impl Repository {
         let text = String::from_utf8(bytes).with_context(failed)?;
         let mut contents = file::parse(&path.display().to_string(), &text)?;
         let rules = std::mem::take(&mut contents.suppressions);
-        let suppressions = Suppressions::new(rules, folder.clone(), &name.display().to_string());
+        let is_folder = |path: &String| Path::new(path).canonicalize().is_ok_and(|path| path == folder);
+        let is_whole = paths.iter().any(is_folder);
+        let suppressions = Suppressions::new(rules, folder.clone(), &name.display().to_string(), is_whole);
         Ok(Self { contents, folder: Some(folder), suppressions })
     }
 

@@ -1,6 +1,7 @@
 //! Findings that do not count, because the settings of the repository say so, with the reason.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use corpus::{FileScan, Suppressed, glob_matches, path_below};
 use domain::policy::{PolicyId, PolicyName};
@@ -18,6 +19,8 @@ pub(in crate::commands) struct Suppressions {
     rules: Vec<Suppression>,
     /// The folder that paths are below.
     folder: PathBuf,
+    /// Whether the command works on that folder as a whole.
+    is_whole: bool,
 }
 
 #[derive(Debug)]
@@ -27,17 +30,37 @@ struct Suppression {
     object: Option<ObjectName>,
     /// Where it is written, and why.
     why: Suppressed,
+    /// Whether a file of its path was read.
+    has_file: AtomicBool,
+    /// Whether a finding was suppressed by it.
+    is_used: AtomicBool,
 }
 
 impl Suppressions {
-    pub(super) fn new(rules: Vec<Spanned<Rule>>, folder: PathBuf, file: &str) -> Self {
+    /// `is_whole`: whether the command works on all of `folder`.
+    pub(super) fn new(rules: Vec<Spanned<Rule>>, folder: PathBuf, file: &str, is_whole: bool) -> Self {
         let rules = rules.into_iter().map(|Spanned { value, referenced, .. }| Suppression {
             policy: value.policy.0,
             path: value.path.0,
             object: value.object.map(|object| object.0),
             why: Suppressed { place: format!("{file}:{}", referenced.line()), reason: value.reason.0.0 },
+            has_file: AtomicBool::new(false),
+            is_used: AtomicBool::new(false),
         });
-        Self { rules: rules.collect(), folder }
+        Self { rules: rules.collect(), folder, is_whole }
+    }
+
+    /// What is said of suppressions that suppressed nothing, where files of their path were read, or all of the repository.
+    /// `wanted`: the policies that were looked for.
+    pub(in crate::commands) fn unused(&self, wanted: &[PolicyId]) -> Vec<String> {
+        let rules = self.rules.iter().filter(|rule| {
+            let is_due = self.is_whole || rule.has_file.load(Ordering::Relaxed);
+            is_due && !rule.is_used.load(Ordering::Relaxed) && wanted.contains(&rule.policy)
+        });
+        let line = |rule: &Suppression| {
+            format!("{}: the suppression of {} matches nothing: take it out", rule.why.place, rule.policy)
+        };
+        rules.map(line).collect()
     }
 
     /// Those that are about a file.
@@ -45,7 +68,7 @@ impl Suppressions {
         let below = if self.rules.is_empty() { None } else { path_below(&self.folder, path) };
         let matching = |below: String| {
             let rules = self.rules.iter().filter(move |rule| glob_matches(&rule.path, &below));
-            rules.collect()
+            rules.inspect(|rule| rule.has_file.store(true, Ordering::Relaxed)).collect()
         };
         OfFile(below.map(matching).unwrap_or_default())
     }
@@ -60,8 +83,11 @@ impl Suppressions {
             let identity = &object.document.identity;
             let findings = std::mem::take(&mut object.findings);
             for finding in findings {
-                match rules.why(identity, finding.policy) {
-                    Some(why) => object.suppressed.push((finding, why.clone())),
+                match rules.rule(identity, finding.policy) {
+                    Some(rule) => {
+                        rule.is_used.store(true, Ordering::Relaxed);
+                        object.suppressed.push((finding, rule.why.clone()));
+                    }
                     None => object.findings.push(finding),
                 }
             }
@@ -82,7 +108,9 @@ impl Suppressions {
         for (object, found) in file.objects.iter().zip(found) {
             found.retain(|finding| {
                 let PolicyName::Known(policy) = &finding.policy else { return true };
-                let Some(why) = rules.why(&object.document.identity, *policy) else { return true };
+                let Some(rule) = rules.rule(&object.document.identity, *policy) else { return true };
+                rule.is_used.store(true, Ordering::Relaxed);
+                let why = &rule.why;
                 remarks.push(Remark {
                     about: About::Suppressed,
                     path: file.path.clone(),
@@ -100,12 +128,15 @@ impl Suppressions {
 #[derive(Debug, Default)]
 pub(in crate::commands) struct OfFile<'a>(Vec<&'a Suppression>);
 
-impl OfFile<'_> {
+impl<'a> OfFile<'a> {
     /// Why the findings of a policy in an object do not count; `None`: they do.
     pub(in crate::commands) fn why(&self, object: &Identity, policy: PolicyId) -> Option<&Suppressed> {
+        self.rule(object, policy).map(|rule| &rule.why)
+    }
+
+    fn rule(&self, object: &Identity, policy: PolicyId) -> Option<&'a Suppression> {
         let is_object = |named: &ObjectName| named.kind == object.kind && named.name == object.name;
-        let mut rules = self.0.iter();
-        let rule = rules.find(|rule| rule.policy == policy && rule.object.as_ref().is_none_or(is_object))?;
-        Some(&rule.why)
+        let mut rules = self.0.iter().copied();
+        rules.find(|rule| rule.policy == policy && rule.object.as_ref().is_none_or(is_object))
     }
 }

@@ -21,6 +21,7 @@ use domain::outcome::Gate;
 use domain::policy::PolicyId;
 
 use self::rows::{Form, Rows};
+use self::target::Clearing;
 use super::catalogue::CatalogueArgs;
 use super::detect::policy;
 use super::settings::Settings;
@@ -58,7 +59,8 @@ pub struct Args {
     /// Where the whole documents lie; they are verified instead of the records' own
     #[arg(long, value_name = "PATH", requires = "detections")]
     manifests: Option<PathBuf>,
-    /// Which gates to use [default: as configured, strict]
+    /// Which gates to use [default: as configured, strict]. Without it a policy is cleared by a hand-made repair if `worker detect`
+    /// finds no violation of it any more; with it, if the gate of runs says so, which demands more of some policies
     #[arg(long, value_enum, value_name = "PROFILE")]
     gates: Option<Profile>,
     /// Disable a gate (may be repeated)
@@ -102,7 +104,9 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         return records::run(files, &args.server, out, config);
     }
     let out = Rows::begin(args.output.unwrap_or(Form::Text));
-    let repair = repair::Repair::read(&args.files, args.patch.as_deref(), args.object.as_deref(), &config)?;
+    let clearing = if args.gates.is_some() { Clearing::Gate } else { Clearing::Detector };
+    let (patch, object) = (args.patch.as_deref(), args.object.as_deref());
+    let repair = repair::Repair::read(&args.files, patch, object, clearing, &config)?;
     repair.judge(&args.policy, &args.server, out, config)
 }
 

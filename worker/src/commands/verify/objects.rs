@@ -11,6 +11,7 @@ use engine::document::{Document, Identity};
 use serde_json::Value;
 
 use crate::commands::detect::{Tally, counted};
+use crate::findings::unread::Unread;
 
 /// An object of a file.
 #[derive(Debug)]
@@ -69,7 +70,7 @@ pub(in crate::commands) fn of_inputs(
         },
     )?;
     tally.check()?;
-    if let Some((file, line, message)) = tally.unread.first() {
+    if let Some(Unread { path: file, line, message, .. }) = tally.unread.first() {
         let line = line.map(|line| format!(":{line}")).unwrap_or_default();
         let count = counted(tally.unread.len() as u64, "document");
         anyhow::bail!("{path}: {count} cannot be read; the first is {file}{line}: {message}");

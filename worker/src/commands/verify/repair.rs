@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use super::objects::{self, Object, Paired};
 use super::rows::Rows;
-use super::target::{Judgement, judge};
+use super::target::{Clearing, Judgement, judge};
 use crate::commands::stop::Stop;
 use crate::repair::verdicts;
 use crate::server_gate::{Asked, ServerArgs, ServerGate, ServerOpinion, definitions_in};
@@ -34,6 +34,8 @@ pub(in crate::commands) struct Repair {
     gone: Vec<Object>,
     /// What it was read from, for a server that is prepared with definitions.
     paths: Vec<String>,
+    /// Who says whether it clears a policy.
+    clearing: Clearing,
 }
 
 /// The verdict on one object.
@@ -60,6 +62,7 @@ impl Repair {
         files: &[String],
         patch: Option<&Path>,
         object: Option<&str>,
+        clearing: Clearing,
         config: &RunConfig,
     ) -> anyhow::Result<Self> {
         let paths = files.to_vec();
@@ -67,11 +70,11 @@ impl Repair {
             ([file], Some(patch)) => {
                 let patch = objects::patch(patch, config.limits.record_bytes as u64)?;
                 let object = objects::choose(objects::read(file, config)?, object)?;
-                Ok(Self { paths, ..Self::of_patch(object, patch) })
+                Ok(Self { paths, clearing, ..Self::of_patch(object, patch) })
             }
             ([before, after], None) => {
                 let (before, after) = (objects::read(before, config)?, objects::read(after, config)?);
-                Ok(Self { paths, ..Self::of_versions(before, after, config)? })
+                Ok(Self { paths, clearing, ..Self::of_versions(before, after, config)? })
             }
             (_, Some(_)) => anyhow::bail!("--patch repairs one file"),
             (_, None) => Err(anyhow::anyhow!("one version of the manifest is named"))
@@ -81,7 +84,8 @@ impl Repair {
 
     /// A patch of one object.
     pub(in crate::commands) fn of_patch(object: Object, patch: Patch) -> Self {
-        Self { changes: vec![(object, patch)], companions: Vec::new(), gone: Vec::new(), paths: Vec::new() }
+        let (companions, gone, paths) = (Vec::new(), Vec::new(), Vec::new());
+        Self { changes: vec![(object, patch)], companions, gone, paths, clearing: Clearing::default() }
     }
 
     /// Two versions of the same objects.
@@ -99,7 +103,7 @@ impl Repair {
         let changes: Vec<_> = changes.collect::<anyhow::Result<_>>()?;
         let is_changed = changes.iter().any(|(_, patch)| !patch.is_empty());
         anyhow::ensure!(is_changed || !new.is_empty() || !gone.is_empty(), "nothing differs between the two");
-        Ok(Self { changes, companions: new, gone, paths: Vec::new() })
+        Ok(Self { changes, companions: new, gone, paths: Vec::new(), clearing: Clearing::default() })
     }
 
     /// Judges every object that the repair changes, and writes the verdicts. `named`: the policies that it has to clear.
@@ -152,6 +156,7 @@ impl Repair {
         config: &RunConfig,
         stop: Option<&Stop>,
     ) -> anyhow::Result<(Vec<Judged<'_>>, Vec<&Object>)> {
+        let wanted = (named, self.clearing);
         let all: Vec<Value> = self.companions.iter().map(|object| object.document.value.clone()).collect();
         let mut taken = vec![false; all.len()];
         let mut judged = Vec::new();
@@ -161,7 +166,7 @@ impl Repair {
             if !is_changed && all.is_empty() {
                 continue;
             }
-            let first = judge(object, patch, &all, named, config)?;
+            let first = judge(object, patch, &all, wanted, config)?;
             let needed: Vec<usize> = (0..all.len())
                 .filter(|at| {
                     all.get(*at).is_some_and(|value| !first.collateral.contains(&needless_companion(value)))
@@ -177,7 +182,7 @@ impl Repair {
             }
             let own: Vec<Value> = needed.iter().filter_map(|at| all.get(*at).cloned()).collect();
             let judgement =
-                if own.len() == all.len() { first } else { judge(object, patch, &own, named, config)? };
+                if own.len() == all.len() { first } else { judge(object, patch, &own, wanted, config)? };
             let companions = needed.iter().filter_map(|at| self.companions.get(*at)).collect();
             judged.push(Judged { object, patch, companions, judgement });
         }
@@ -236,7 +241,7 @@ impl Judged<'_> {
     }
 
     fn text(&self) -> String {
-        let Judgement { policies, left, gates, fault, .. } = &self.judgement;
+        let Judgement { policies, left, gates, fault, beyond, .. } = &self.judgement;
         let list = |ids: &[PolicyId]| ids.iter().map(|id| id.as_str()).collect::<Vec<_>>().join(", ");
         let mut lines = Vec::new();
         if self.is_accepted() {
@@ -264,11 +269,18 @@ impl Judged<'_> {
         if !left.is_empty() {
             lines.push(format!("  not cleared, and not judged: {}", list(left)));
         }
+        if !beyond.is_empty() {
+            lines.push(format!(
+                "  note: a run demands more of a repair (--gates strict): {}",
+                beyond.join("; ")
+            ));
+        }
         sensitive::mask_text(&lines.join("\n"))
     }
 
     fn row(&self) -> Value {
-        let Judgement { policies, left, gates, fault, collateral, new_violations, .. } = &self.judgement;
+        let Judgement { policies, left, gates, fault, collateral, new_violations, beyond, .. } =
+            &self.judgement;
         let identity = &self.object.document.identity;
         let errors: Vec<&String> = Gate::ALL.iter().flat_map(|gate| &gates.of(*gate).errors).collect();
         let companions: Vec<String> = self.companions.iter().map(|companion| companion.place()).collect();
@@ -286,6 +298,7 @@ impl Judged<'_> {
             "gates": verdicts(gates),
             "errors": errors,
             "new_violations": new_violations,
+            "beyond": beyond,
             "collateral": collateral,
             "patch": self.patch,
             "companions": companions,

@@ -2,11 +2,15 @@
 //!
 //! A repair may clear several policies. Each is judged by the gates alone; what one policy does not need another may, so that
 //! a change counts as collateral only where no policy that the repair clears needs it.
+//!
+//! What a repair clears is what `worker detect` finds before it and not after it. The gate *policy* of runs demands more of some
+//! policies than their detector looks for (that ALL capabilities are dropped, where kube-linter asks for `NET_RAW`): that is said
+//! beside the verdict, and decides only where [`Clearing::Gate`] is asked for.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use domain::config::RunConfig;
+use domain::config::{RunConfig, SecurityLevel};
 use domain::outcome::{Fault, Gate, GateResult, Gates, Proposal, Verdict};
 use domain::patch::Patch;
 use domain::policy::{PolicyId, PolicyName};
@@ -19,6 +23,16 @@ use serde_json::Value;
 use super::objects::Object;
 use crate::verifier::verify;
 
+/// Who says whether a hand-made repair clears a policy.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(in crate::commands) enum Clearing {
+    /// The detector, as in `worker detect`.
+    #[default]
+    Detector,
+    /// The gate *policy*, as in runs.
+    Gate,
+}
+
 /// The verdict on one object.
 #[derive(Debug)]
 pub(super) struct Judgement {
@@ -30,6 +44,8 @@ pub(super) struct Judgement {
     pub(super) fault: Fault,
     pub(super) collateral: Vec<String>,
     pub(super) new_violations: Vec<String>,
+    /// What the gate *policy* of runs demands beyond the detector.
+    pub(super) beyond: Vec<String>,
     pub(super) patched: Option<Value>,
 }
 
@@ -38,10 +54,10 @@ pub(super) fn judge(
     object: &Object,
     patch: &Patch,
     companions: &[Value],
-    named: &[PolicyId],
+    (named, clearing): (&[PolicyId], Clearing),
     config: &RunConfig,
 ) -> anyhow::Result<Judgement> {
-    let judge = || judged(object, patch, companions, named, config);
+    let judge = || judged(object, patch, companions, (named, clearing), config);
     Ok(limited(config.limits.record_steps, judge)?)
 }
 
@@ -49,7 +65,7 @@ fn judged(
     object: &Object,
     patch: &Patch,
     companions: &[Value],
-    named: &[PolicyId],
+    (named, clearing): (&[PolicyId], Clearing),
     config: &RunConfig,
 ) -> Judgement {
     let start = Instant::now();
@@ -70,7 +86,16 @@ fn judged(
         };
         verify(candidate, &asking, &clock)
     };
-    let known = |id: &PolicyId| (*id, verify(&PolicyName::Known(*id)));
+    let mut beyond = BTreeSet::new();
+    let known = |id: &PolicyId| {
+        let mut found = verify(&PolicyName::Known(*id));
+        if clearing == Clearing::Detector && !is_found_after(&found, *id, object, config) {
+            beyond.extend(
+                std::mem::replace(&mut found.gates.policy, GateResult::from_errors(Vec::new())).errors,
+            );
+        }
+        (*id, found)
+    };
     let all: Vec<(PolicyId, Verification)> =
         violated.iter().chain(named.iter().filter(|id| !violated.contains(id))).map(known).collect();
     let clears = |found: &Verification| found.gates.policy.verdict == Verdict::Passed;
@@ -92,7 +117,21 @@ fn judged(
         verifications.push(verify(&PolicyName::Unknown("any policy".to_owned())));
     }
     let words: Vec<&str> = policies.iter().map(|id| id.as_str()).collect();
-    combined(&verifications, &besides, &words.join(", "), object, config, (policies.clone(), still))
+    let judgement =
+        combined(&verifications, &besides, &words.join(", "), object, config, (policies.clone(), still));
+    Judgement { beyond: beyond.into_iter().collect(), ..judgement }
+}
+
+/// Whether the detector still finds the policy violated in what the repair makes of the object. `restricted` asks for more
+/// than the detector looks for, and the user asked for that.
+fn is_found_after(found: &Verification, policy: PolicyId, object: &Object, config: &RunConfig) -> bool {
+    let Some(patched) = found.patched.clone().and_then(|value| Document::from_value(value).ok()) else {
+        return true;
+    };
+    let view = View::new(&patched, &object.neighbours);
+    config.rules.level == SecurityLevel::Restricted
+        || found.gates.policy.verdict != Verdict::Failed
+        || !engine::detect::found(policy, &view, &config.rules).is_empty()
 }
 
 /// The policies that an object violates, of those that are looked for.
@@ -149,6 +188,7 @@ fn combined(
         left,
         fault,
         collateral: needless,
+        beyond: Vec::new(),
         new_violations: new.collect::<BTreeSet<_>>().into_iter().collect(),
         patched: targets.first().and_then(|found| found.patched.clone()),
         gates,

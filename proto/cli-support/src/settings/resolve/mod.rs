@@ -72,6 +72,35 @@ impl Resolved {
     }
 }
 
+impl Resolved {
+    /// Reads the tree; an error names the key at fault with its origin, `verifier.depth (flag --set verifier.depth): …`, where
+    /// `read` does not. `defaults`: the tree that the layers were laid over.
+    ///
+    /// # Errors
+    /// What `read` says of the tree.
+    pub fn read<T, E: std::fmt::Display>(
+        &self,
+        defaults: &Value,
+        read: impl Fn(Value) -> Result<T, E>,
+    ) -> Result<T, String> {
+        let error = match read(self.value.clone()) {
+            Ok(read) => return Ok(read),
+            Err(error) => error.to_string(),
+        };
+        // With its default, the value is no longer what is wrong.
+        let is_at_fault = |key: &str| {
+            let mut tree = self.value.clone();
+            let place = at_mut(&mut tree, key).zip(at(defaults, key));
+            let Some((slot, default)) = place else { return false };
+            *slot = default.clone();
+            read(tree).err().is_none_or(|other| other.to_string() != error)
+        };
+        let set = self.origins.iter().filter(|(_, origin)| origin.is_set());
+        let named = set.into_iter().find(|(key, _)| !error.contains(key.as_str()) && is_at_fault(key));
+        Err(named.map_or_else(|| error.clone(), |(key, origin)| format!("{key} ({origin}): {error}")))
+    }
+}
+
 struct Layers<'a> {
     defaults: &'a Value,
     open_maps: &'a [&'a str],

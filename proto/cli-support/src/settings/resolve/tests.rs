@@ -114,3 +114,20 @@ fn wrong_types_and_shapes_are_refused() {
     assert_eq!(refusal(Some(json!([1])), &[], &[]), r#"key "" (file run.yaml) takes a mapping, not a list"#);
     assert_eq!(refusal(None, &[], &["seed"]), r#"--set "seed" is not KEY=VALUE"#);
 }
+
+#[test]
+fn an_error_of_the_configuration_names_the_key_and_its_origin() {
+    let resolved = with(None, &[("K8S_AUTO_FIX_VERIFIER__GATES", "odd")], &["seed=3"]).unwrap();
+    let read = |tree: Value| match tree.pointer("/verifier/gates").and_then(Value::as_str) {
+        Some("strict") => Ok(()),
+        other => Err(format!("unknown variant {other:?}")),
+    };
+    let error = resolved.read(&defaults(), read).unwrap_err();
+    assert_eq!(
+        error,
+        "verifier.gates (environment K8S_AUTO_FIX_VERIFIER__GATES): unknown variant Some(\"odd\")"
+    );
+    let named = resolved.read(&defaults(), |_| Err::<(), _>("verifier.gates: no")).unwrap_err();
+    assert_eq!(named, "verifier.gates: no", "not twice");
+    assert_eq!(with(None, &[], &[]).unwrap().read(&defaults(), read), Ok(()));
+}

@@ -160,9 +160,10 @@ impl Storm<'_> {
         Ok(())
     }
 
-    /// Lets the links carry so little that the run cannot end before the last of the faults that are left.
+    /// Lets the links carry so little that the run cannot end before the last of the faults that are left. What a record takes is
+    /// overestimated: connections and renewals are in it.
     fn pace(&self, left: &[Step]) -> Result<()> {
-        let seconds: u64 = left.iter().map(|step| step.pause_ms / 1000 + 2 * expected_s(step.fault)).sum();
+        let seconds: u64 = left.iter().map(|step| step.pause_ms / 1000 + 4 * expected_s(step.fault)).sum();
         let committed = u64::try_from(self.committed()?).unwrap_or(1) * u64::from(self.args.shard_size);
         let a_record = self.bucket.carried() / committed.max(1);
         let bytes = self.args.records.saturating_sub(committed) * a_record;

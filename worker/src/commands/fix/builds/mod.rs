@@ -24,11 +24,12 @@ use crate::commands::companions::store;
 use crate::commands::detect::{Tally, counted};
 use crate::commands::exclude::ExcludeArg;
 use crate::commands::repository::Repository;
+use crate::commands::unreadable::UnreadableArg;
 use crate::repair::print_diff;
 
 /// Repairs these charts and overlays.
 pub(super) fn run(all: &[Buildable], how: How<'_>) -> anyhow::Result<Exit> {
-    let mut repairs = Repairs { how, all, counts: Counts::default() };
+    let mut repairs = Repairs { how, all, counts: Counts::new(how.unreadable) };
     for buildable in all {
         repairs.repair(buildable)?;
     }
@@ -43,6 +44,7 @@ pub(super) struct How<'a> {
     /// Whether a document may be written anew.
     pub(super) rewrite: bool,
     pub(super) exclude: &'a ExcludeArg,
+    pub(super) unreadable: UnreadableArg,
     pub(super) config: &'a RunConfig,
     pub(super) selected: &'a [PolicyId],
     pub(super) allowed: &'a Allowed,
@@ -66,7 +68,8 @@ impl Repairs<'_> {
         for (file, repaired) in &repaired {
             self.counts.take(file, repaired);
         }
-        let Planned { edits, left } = plan(buildable, &build, &repaired, self.how.rewrite, limits);
+        let Planned { edits, left } =
+            plan(buildable, &build, &repaired, (self.how.rewrite, self.how.write), limits);
         for left in left {
             for line in &left.lines {
                 output::say(&format!("{line}: not written: {}", left.why));
@@ -184,6 +187,10 @@ struct Counts {
 }
 
 impl Counts {
+    fn new(unreadable: UnreadableArg) -> Self {
+        Self { tally: Tally::new(unreadable), ..Self::default() }
+    }
+
     fn take(&mut self, file: &FileScan, repaired: &Repaired) {
         self.tally.take_rendered(file);
         self.left += repaired.left;
@@ -196,16 +203,18 @@ impl Counts {
         tally.check()?;
         let verb = if writes { "written" } else { "to be written (--write)" };
         output::say(&format!(
-            "{} in {} {verb}, {} left{}",
+            "{} in {} {verb}, {} left{}{}",
             counted(applied, "repair"),
             counted(changed, "file"),
             counted(left, "violation"),
-            tally.suppressed()
+            tally.suppressed(),
+            tally.unreadable()
         ));
         if let Some(line) = held_back.line() {
             output::say(&line);
         }
         anyhow::ensure!(failed == 0, "{} could not be written", counted(failed, "file"));
+        tally.complete()?;
         Ok(Exit::found(left > 0 || held_back.count() > 0 || (changed > 0 && !writes)))
     }
 }

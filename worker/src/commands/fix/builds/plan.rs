@@ -50,11 +50,11 @@ pub(super) fn plan(
     buildable: &Buildable,
     build: &Build,
     files: &[(FileScan, Repaired)],
-    rewrite: bool,
+    (rewrite, write): (bool, bool),
     limits: &Limits,
 ) -> Planned {
     let uses = uses(buildable, build, limits);
-    let mut planner = Planner { buildable, build, uses, rewrite, limits, edits: BTreeMap::new() };
+    let mut planner = Planner { buildable, build, uses, rewrite, write, limits, edits: BTreeMap::new() };
     let mut left = Vec::new();
     for (file, repaired) in files {
         let Some(numbers) = build.files.get(&file.path) else { continue };
@@ -101,6 +101,8 @@ struct Planner<'a> {
     build: &'a Build,
     uses: BTreeMap<Place, usize>,
     rewrite: bool,
+    /// Whether the edits are made.
+    write: bool,
     limits: &'a Limits,
     edits: BTreeMap<PathBuf, Edit>,
 }
@@ -129,7 +131,7 @@ impl Planner<'_> {
         let patches = repairs.iter().map(|repair| &repair.patch);
         let (text, value) =
             source.patched(&text, &object.document.value, patches, self.rewrite, self.limits)?;
-        let lines = repairs.iter().map(|repair| repair.line());
+        let lines = repairs.iter().map(|repair| repair.line(self.write));
         let edit = self.edits.entry(file.clone()).or_insert_with(|| Edit {
             file: source.file,
             text: String::new(),
