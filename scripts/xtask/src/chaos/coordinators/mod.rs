@@ -104,6 +104,10 @@ fn submit(
     arguments.extend(["--set".to_owned(), lease]);
     if let Some(provider) = provider {
         arguments.extend(model_settings());
+        // So few calls that the run cannot end before the last fault.
+        let minutes = duration_s(&draw(args.seed, args.engine_losses)).div_ceil(60);
+        let limit = format!("limits.requests_per_minute={}", args.records.div_ceil(minutes.max(1)));
+        arguments.extend(["--set".to_owned(), limit]);
         peers.call(&provider.endpoint());
     }
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -132,10 +136,14 @@ impl Storm<'_> {
 
     /// Lets everything of `steps` happen.
     fn blow(&mut self, steps: &[Step]) -> Result<()> {
-        self.bucket.limit(FIRST_RATE);
+        if self.provider.is_none() {
+            self.bucket.limit(FIRST_RATE);
+        }
         self.wait_for_commits(5)?;
         for (number, step) in steps.iter().enumerate() {
-            self.pace(steps.get(number..).unwrap_or_default())?;
+            if self.provider.is_none() {
+                self.pace(steps.get(number..).unwrap_or_default())?;
+            }
             std::thread::sleep(Duration::from_millis(step.pause_ms));
             if self.is_finished() {
                 let left = steps.len() - number;
@@ -163,7 +171,7 @@ impl Storm<'_> {
     /// Lets the links carry so little that the run cannot end before the last of the faults that are left. What a record takes is
     /// overestimated: connections and renewals are in it.
     fn pace(&self, left: &[Step]) -> Result<()> {
-        let seconds: u64 = left.iter().map(|step| step.pause_ms / 1000 + 4 * expected_s(step.fault)).sum();
+        let seconds = 2 * duration_s(left);
         let committed = u64::try_from(self.committed()?).unwrap_or(1) * u64::from(self.args.shard_size);
         let a_record = self.bucket.carried() / committed.max(1);
         let bytes = self.args.records.saturating_sub(committed) * a_record;
@@ -289,6 +297,11 @@ impl Storm<'_> {
         judge(binaries, &self.peers.results().join(RUN_ID), &mut self.report)?;
         self.provider.map_or(Ok(()), |provider| settle(provider, &mut self.report))
     }
+}
+
+/// At least as long as these faults take, in seconds.
+fn duration_s(steps: &[Step]) -> u64 {
+    steps.iter().map(|step| step.pause_ms / 1000 + 2 * expected_s(step.fault)).sum()
 }
 
 /// About how long a fault takes, in seconds.
