@@ -28,7 +28,7 @@ use super::{
 };
 use crate::database::postgres::{Engine, EngineResult, Failure};
 use crate::llm_gateway::PermitKey;
-use sessions::{Connector, Open, Statements};
+use sessions::{Connector, PreparedSession, Statements};
 use writer::Writer;
 
 /// The store in a PostgreSQL server. Its methods block, and must not be called by an asynchronous task.
@@ -85,7 +85,7 @@ impl PostgresAnswers {
 
     fn read_prepared<T>(
         &self,
-        work: impl AsyncFn(&Open<ReadStatements>) -> Result<T, Error>,
+        work: impl AsyncFn(&PreparedSession<ReadStatements>) -> Result<T, Error>,
     ) -> Result<T, CacheError> {
         let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         self.runtime.block_on(reader.read(work)).map_err(|failure| self.failed(failure))

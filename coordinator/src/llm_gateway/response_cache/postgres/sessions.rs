@@ -28,7 +28,7 @@ pub(super) trait Statements: Sized {
 
 /// A session with its prepared statements.
 #[derive(Debug)]
-pub(super) struct Open<S> {
+pub(super) struct PreparedSession<S> {
     pub(super) session: Session,
     pub(super) statements: S,
 }
@@ -37,7 +37,7 @@ pub(super) struct Open<S> {
 #[derive(Debug)]
 pub(super) struct Connector<S> {
     engine: Arc<Engine>,
-    open: Option<Open<S>>,
+    open: Option<PreparedSession<S>>,
 }
 
 impl<S: Statements> Connector<S> {
@@ -53,7 +53,7 @@ impl<S: Statements> Connector<S> {
     /// Runs `work` in a transaction, calls `applied`, and commits it. `work` is repeated where its transaction took no effect.
     pub(super) async fn transact<T>(
         &mut self,
-        work: impl AsyncFn(&Open<S>) -> Result<T, Error>,
+        work: impl AsyncFn(&PreparedSession<S>) -> Result<T, Error>,
         applied: impl Fn(),
     ) -> Result<T, Failure> {
         self.attempts(async |open| transact(&open.session, work(open), &applied).await).await
@@ -62,14 +62,14 @@ impl<S: Statements> Connector<S> {
     /// Runs reads, each a statement of its own.
     pub(super) async fn read<T>(
         &mut self,
-        work: impl AsyncFn(&Open<S>) -> Result<T, Error>,
+        work: impl AsyncFn(&PreparedSession<S>) -> Result<T, Error>,
     ) -> Result<T, Failure> {
         self.attempts(async |open| read(work(open)).await).await
     }
 
     async fn attempts<T>(
         &mut self,
-        attempt: impl AsyncFn(&Open<S>) -> Result<T, Failed>,
+        attempt: impl AsyncFn(&PreparedSession<S>) -> Result<T, Failed>,
     ) -> Result<T, Failure> {
         let until = Instant::now() + PATIENCE;
         loop {
@@ -89,7 +89,7 @@ impl<S: Statements> Connector<S> {
         }
     }
 
-    async fn take(&mut self, until: Instant) -> EngineResult<Open<S>> {
+    async fn take(&mut self, until: Instant) -> EngineResult<PreparedSession<S>> {
         match self.open.take().filter(|open| !open.session.client.is_closed()) {
             Some(open) => Ok(open),
             None => prepared(self.engine.open(until).await?).await,
@@ -97,7 +97,7 @@ impl<S: Statements> Connector<S> {
     }
 }
 
-async fn prepared<S: Statements>(session: Session) -> EngineResult<Open<S>> {
+async fn prepared<S: Statements>(session: Session) -> EngineResult<PreparedSession<S>> {
     let statements = S::prepare(&session.client).await.map_err(|error| trouble(&error))?;
-    Ok(Open { session, statements })
+    Ok(PreparedSession { session, statements })
 }

@@ -11,7 +11,7 @@ use results::crash::Point;
 use tokio_postgres::{Client, Error, Statement};
 
 use super::changes::{Changes, Held};
-use super::sessions::{Connector, Open, Statements};
+use super::sessions::{Connector, PreparedSession, Statements};
 use super::untold::{Done, Untold};
 use super::{calls, failures, rows};
 use crate::database::postgres::{Engine, EngineResult, Failure};
@@ -83,7 +83,7 @@ impl Writer {
     pub(super) async fn apply(&mut self, batch: &[&StoreWrite]) -> Result<Vec<Counted>, Failure> {
         let (process, number, untold) = (self.process, self.number + 1, &self.untold);
         let applied = RefCell::default();
-        let work = async |open: &Open<WriteStatements>| {
+        let work = async |open: &PreparedSession<WriteStatements>| {
             let (last, mut held) = held(open, process, batch).await?;
             let repeated = untold.counted(batch, last);
             let (changes, counted) = Changes::of(batch, &repeated, &mut held);
@@ -118,7 +118,7 @@ impl Writer {
     pub(super) async fn take_up(&mut self) -> Result<Vec<OrphanedCall>, Failure> {
         let (process, number) = (self.process, self.number + 1);
         let applied = RefCell::default();
-        let work = async |open: &Open<WriteStatements>| {
+        let work = async |open: &PreparedSession<WriteStatements>| {
             let client = &open.session.client;
             let ((), last) = try_join!(lock(client), last(open, process))?;
             let taken = calls::take_up(client, process).await?;
@@ -151,7 +151,7 @@ impl Writer {
         &mut self,
         work: impl AsyncFn(&Client) -> Result<T, Error>,
     ) -> Result<T, Failure> {
-        let work = async |open: &Open<WriteStatements>| {
+        let work = async |open: &PreparedSession<WriteStatements>| {
             lock(&open.session.client).await?;
             work(&open.session.client).await
         };
@@ -165,14 +165,14 @@ async fn lock(client: &Client) -> Result<(), Error> {
 }
 
 /// Number of the last transaction of a process that took effect; 0: none did.
-async fn last(open: &Open<WriteStatements>, process: i64) -> Result<i64, Error> {
+async fn last(open: &PreparedSession<WriteStatements>, process: i64) -> Result<i64, Error> {
     let row = open.session.client.query_opt(&open.statements.last, &[&process]).await?;
     row.map_or(Ok(0), |row| row.try_get(0))
 }
 
 /// What the tables hold of what a batch touches, and the number of the last transaction. The statements are sent together.
 async fn held(
-    open: &Open<WriteStatements>,
+    open: &PreparedSession<WriteStatements>,
     process: i64,
     batch: &[&StoreWrite],
 ) -> Result<(i64, Held), Error> {
@@ -202,7 +202,7 @@ async fn held(
 
 /// Writes the changes of a batch. The statements are sent together.
 async fn write(
-    open: &Open<WriteStatements>,
+    open: &PreparedSession<WriteStatements>,
     (process, number): (i64, i64),
     changes: &Changes<'_>,
     held: &Held,
