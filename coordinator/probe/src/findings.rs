@@ -298,6 +298,9 @@ pub enum Unmeasured {
     /// It was reached, but not often enough.
     #[error("calls were refused because of it, too few for an estimate")]
     FewRefusals,
+    /// Calls were refused, and not often enough to tell why.
+    #[error("calls were refused, and which limit did that is not known")]
+    Refused,
     /// Another limit was reached first.
     #[error("another limit refused calls before it was reached")]
     OtherLimit,
@@ -359,9 +362,8 @@ impl Verdict {
             in_flight: match (in_flight_limit, requests) {
                 (Some(found), _) => InFlight::Found(found),
                 // The refusals may be those of a limit on calls in flight.
-                (None, Known::Unknown(why @ (Unmeasured::NoReply | Unmeasured::FewRefusals))) => {
-                    InFlight::Unknown(why)
-                }
+                (None, Known::Unknown(Unmeasured::FewRefusals)) => InFlight::Unknown(Unmeasured::Refused),
+                (None, Known::Unknown(why @ Unmeasured::NoReply)) => InFlight::Unknown(why),
                 (None, _) => InFlight::AtLeast(most_in_flight(log.calls)),
             },
             slows: if refused { None } else { log.slows() },

@@ -41,7 +41,9 @@ impl Report {
         let planned = steps.iter().filter(|step| matches!(step.pace, Pace::InFlight(_)));
         let mut points: Vec<Point> = planned.filter_map(Figures::point).collect();
         points.sort_by(|a, b| a.concurrency.total_cmp(&b.concurrency));
-        Self { knee: knee(&points), found, steps }
+        // Where calls are refused for a reason that is not known, steps compare refusals and not latencies.
+        let is_compared = !matches!(found.verdict.in_flight, InFlight::Unknown(_));
+        Self { knee: knee(&points).filter(|_| is_compared), found, steps }
     }
 
     /// The findings.

@@ -83,8 +83,11 @@ pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
         Output::Json => output::print(&output::json_line(&summary.json()))?,
         Output::Text if args.wait => output::print(&summary.text())?,
         Output::Text => output::print(&format!(
-            "run {run_id}: {} records in {} shards\nnext: coordinator status {run_id} --coordinator {} --watch\n",
-            summary.status.records, summary.status.shards, args.coordinator
+            "run {run_id}: {} records in {} shard{}\nnext: coordinator status {run_id} --coordinator {} --watch\n",
+            summary.status.records,
+            summary.status.shards,
+            if summary.status.shards == 1 { "" } else { "s" },
+            args.coordinator
         ))?,
     }
     if args.wait && summary.is_unanswered() {

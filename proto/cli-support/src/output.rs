@@ -83,16 +83,19 @@ impl Table {
         parts.iter().map(|part| self.part(part, Some(width))).collect::<Vec<_>>().join("\n")
     }
 
-    /// What a column needs. A figure is not broken; of a word, what is longer than a quarter of the table may be.
+    /// What a column needs. A figure is not broken; of a word, what is longer than a quarter of the table may be, of a figure
+    /// a half.
     fn need(&self, column: usize, width: u16) -> Need {
         let longest_word = |text: &str| text.split_whitespace().map(length).max().unwrap_or(0);
         let most = usize::from(width) / 4;
         let Some((name, align)) = self.header.get(column) else { return Need { natural: 0, least: 0 } };
         let mut need = Need { natural: length(name), least: longest_word(name).min(most) };
         for cell in self.rows.iter().filter_map(|row| row.get(column)) {
-            let least = if *align == Align::Right { length(cell) } else { longest_word(cell) };
+            // The first column stands beside every other one.
+            let is_figure = *align == Align::Right && column > 0;
+            let least = if is_figure { length(cell).min(2 * most) } else { longest_word(cell).min(most) };
             need.natural = need.natural.max(length(cell));
-            need.least = need.least.max(least.min(most));
+            need.least = need.least.max(least);
         }
         Need { least: need.least.max(1).min(need.natural.max(1)), ..need }
     }
