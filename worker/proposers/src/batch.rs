@@ -34,7 +34,13 @@ pub(crate) fn ask_all(program: &Starter, questions: &[Question], stop: &Stop) ->
             Err(failure) if questions.len() <= 1 => {
                 asked.iter_mut().for_each(|asked| asked.answer = Err(failure.clone()));
             }
-            Err(_) => {
+            Err(Failure::Failed(why)) => {
+                tracing::debug!(
+                    program = program.name,
+                    records = questions.len(),
+                    why,
+                    "asks again by halves"
+                );
                 let middle = questions.len() / 2;
                 let (first, second) = questions.split_at(middle);
                 let (first_asked, second_asked) = asked.split_at_mut(middle);

@@ -27,7 +27,7 @@ fn documents(text: &str) -> ProgramConfig {
 const WRITES: &str = "for f; do cat $f; echo 'spec: {fixed: true}'; echo ---; done > all.yaml";
 
 /// Asks all at the same time, as the tasks of a slice do.
-async fn ask_all(program: &Arc<Program>, questions: Vec<Question>) -> Vec<Asked> {
+pub(crate) async fn ask_all(program: &Arc<Program>, questions: Vec<Question>) -> Vec<Asked> {
     ask_until(program, questions, go_on()).await
 }
 

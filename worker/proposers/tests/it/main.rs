@@ -5,5 +5,6 @@
 mod batch;
 mod folder;
 mod hostile;
+mod kyverno;
 mod lines;
 mod support;
