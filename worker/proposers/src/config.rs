@@ -16,12 +16,17 @@ pub enum Protocol {
     /// One process for many records: a JSON object a line on its standard input, one on its standard output for each.
     #[default]
     Jsonl,
-    /// A process and a folder for each record: `manifest.yaml` and `record.json`.
+    /// A process and a folder for each record: `manifest.yaml` and `record.json`; or a process for many records, each in a
+    /// folder of its own ([`ProgramConfig::records_per_process`]).
     Folder,
 }
 
 /// The document in a folder.
 pub(crate) const MANIFEST: &str = "manifest.yaml";
+/// What stands for the record's policy in an argument.
+pub(crate) const POLICY: &str = "{policy_id}";
+/// What stands for the record's folder in an argument.
+pub(crate) const RECORD: &str = "{record}";
 
 /// Where a program of protocol `folder` leaves the repaired document.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,13 +37,17 @@ pub enum AnswerPlace {
     File,
     /// On its standard output.
     Stdout,
+    /// In one file beside the folders of the records: a document for each, recognised by its kind, namespace and name. Two
+    /// documents that have them in common are never given to one process.
+    Documents,
 }
 
 /// A program that may propose.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ProgramConfig {
-    /// The program and its arguments. `{policy_id}` in an argument of protocol `folder` stands for the record's policy.
+    /// The program and its arguments. `{policy_id}` in an argument of protocol `folder` stands for the record's policy. An
+    /// argument with `{record}` is given once for each record of a process, with the name of the record's folder.
     pub command: Vec<String>,
     /// Arguments that make the program say its version; empty: it is not asked.
     pub version_args: Vec<String>,
@@ -50,8 +59,11 @@ pub struct ProgramConfig {
     pub protocol: Protocol,
     /// Where the answer is, for protocol `folder`.
     pub answer: AnswerPlace,
-    /// The file that the answer is in, for `answer: file`.
+    /// The file that the answer is in, for `answer: file` and `answer: documents`.
     pub answer_file: String,
+    /// Most records that one process of protocol `folder` is given. A process that fails is repeated by halves, until the
+    /// record is known that it fails on.
+    pub records_per_process: u32,
     /// Exit codes of protocol `folder` that stand for an answer.
     pub exit_codes: Vec<i32>,
     /// Files and folders that are copied to where the program is started.
@@ -62,7 +74,7 @@ pub struct ProgramConfig {
     pub secrets: Secrets,
     /// Most processes of it at the same time.
     pub processes: u32,
-    /// Longest that an answer may take, in seconds.
+    /// Longest that an answer may take, in seconds; of protocol `folder`, all answers of a process together.
     pub timeout_seconds: u32,
     /// Most memory of a process and all its children, in MiB.
     pub memory_mib: u32,
@@ -86,6 +98,7 @@ impl Default for ProgramConfig {
             protocol: Protocol::default(),
             answer: AnswerPlace::default(),
             answer_file: MANIFEST.to_owned(),
+            records_per_process: 1,
             exit_codes: vec![0],
             files: Vec::new(),
             environment: Vec::new(),
@@ -163,6 +176,9 @@ impl ProgramConfig {
         {
             return refuse("answer_file", "must be the name of a file".to_owned());
         }
+        if let Some((key, reason)) = self.contradiction() {
+            return refuse(key, reason.to_owned());
+        }
         for variable in &self.environment {
             let legal = |c: char| c.is_ascii_alphanumeric() || c == '_';
             if variable.is_empty() || !variable.chars().all(legal) {
@@ -178,6 +194,7 @@ impl ProgramConfig {
         }
         for (key, value, least, most) in [
             ("processes", self.processes, 1, 256),
+            ("records_per_process", self.records_per_process, 1, 1000),
             ("timeout_seconds", self.timeout_seconds, 1, 3600),
             ("memory_mib", self.memory_mib, 16, 1 << 20),
             ("children", self.children, 0, 4096),
@@ -190,6 +207,35 @@ impl ProgramConfig {
             }
         }
         Ok(())
+    }
+
+    /// Whether a process is given many records.
+    pub(crate) const fn takes_many(&self) -> bool {
+        self.records_per_process > 1
+    }
+
+    /// Whether an argument holds this placeholder.
+    pub(crate) fn names(&self, placeholder: &str) -> bool {
+        self.command.iter().any(|argument| argument.contains(placeholder))
+    }
+
+    /// A setting that another one makes senseless, and why.
+    fn contradiction(&self) -> Option<(&'static str, &'static str)> {
+        if !self.takes_many() {
+            if self.answer == AnswerPlace::Documents {
+                return Some(("answer", "documents needs records_per_process of more than 1"));
+            }
+            let named = self.names(RECORD);
+            return named.then_some(("command", "{record} needs records_per_process of more than 1"));
+        }
+        if self.protocol != Protocol::Folder {
+            return Some((
+                "records_per_process",
+                "needs protocol: folder (jsonl has one process for all records)",
+            ));
+        }
+        (self.answer == AnswerPlace::Stdout)
+            .then_some(("answer", "with records_per_process of more than 1 must be file or documents"))
     }
 }
 
@@ -214,6 +260,13 @@ mod tests {
             (r#"{"a": {"comand": ["x"]}}"#, "unknown field `comand`"),
             (r#"{"a": {"command": ["x"], "processes": 0}}"#, "from 1 to 256"),
             (r#"{"a": {"command": ["x"], "answer_file": "../a"}}"#, "must be the name of a file"),
+            (r#"{"a": {"command": ["x"], "records_per_process": 2}}"#, "needs protocol: folder"),
+            (r#"{"a": {"command": ["x"], "answer": "documents"}}"#, "needs records_per_process"),
+            (r#"{"a": {"command": ["x", "{record}"]}}"#, "{record} needs records_per_process"),
+            (
+                r#"{"a": {"command": ["x"], "protocol": "folder", "answer": "stdout", "records_per_process": 2}}"#,
+                "must be file or documents",
+            ),
             (r#"{"a": {"command": ["x"], "environment": ["A=b"]}}"#, "names of environment variables"),
             (r#"{"a": {"command": ["x"], "environment": ["XAI_API_KEY"]}}"#, "a variable of its own"),
         ] {

@@ -1,6 +1,10 @@
 #![doc = include_str!("../README.md")]
 
+mod asked;
+mod batch;
+mod batches;
 mod config;
+mod documents;
 mod failure;
 mod folder;
 mod launch;
@@ -13,9 +17,11 @@ mod scratch;
 mod starter;
 mod stderr_tail;
 
+pub use asked::Asked;
+pub use batches::{BatchMember, Batches};
 pub use config::{AnswerPlace, ProgramConfig, ProgramError, Programs, Protocol};
 pub use failure::{Failure, Stop};
 pub use launch::{Confinement, confinement, supervise};
 pub use message::{Answer, Question, Usage};
 pub use pool::Proposers;
-pub use program::{Asked, Program, Working};
+pub use program::{Program, Working};

@@ -58,6 +58,11 @@ impl Answer {
         Self { id: id.to_owned(), patch: None, patched_yaml: None, explanation: None, usage: None }
     }
 
+    /// The repaired document of this question.
+    pub(crate) fn document(question: &Question, text: String) -> Self {
+        Self { patched_yaml: Some(text), ..Self::none(&question.id) }
+    }
+
     /// Reads a line.
     pub(crate) fn read(line: &[u8]) -> Result<Self, String> {
         let text = std::str::from_utf8(line).map_err(|_| "the line is not UTF-8".to_owned())?;

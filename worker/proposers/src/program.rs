@@ -8,23 +8,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::asked::Asked;
+use crate::batch;
 use crate::config::{ProgramConfig, ProgramError, Protocol};
 use crate::failure::{Failure, Stop};
 use crate::folder;
 use crate::lines::Lines;
 use crate::message::{Answer, Question};
 use crate::starter::Starter;
-
-/// An answer of a program, or why there is none.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Asked {
-    /// The answer.
-    pub answer: Result<Answer, Failure>,
-    /// How long the program worked, its start included.
-    pub took: Duration,
-}
 
 /// A program of this machine.
 #[derive(Debug)]
@@ -62,18 +55,12 @@ impl Program {
         Working { program: Arc::clone(self) }
     }
 
-    /// Asks it, when a process of its budget is free.
+    /// Asks it about one record, when a process of its budget is free.
     pub async fn ask(self: &Arc<Self>, question: Question, stop: Stop) -> Asked {
-        let policies = &self.starter.config.policies;
-        if !policies.is_empty() && !policies.contains(&question.policy_id) {
-            let why = format!("program {} repairs {} alone", self.starter.name, policies.join(", "));
-            return Asked { answer: Err(Failure::Failed(why)), took: Duration::ZERO };
+        if let Some(refused) = self.refusal(&question) {
+            return refused;
         }
-        let stopped = Asked { answer: Err(Failure::Stopped), took: Duration::ZERO };
-        let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else { return stopped };
-        if stop() {
-            return stopped;
-        }
+        let Some(permit) = self.permit(&stop).await else { return Asked::STOPPED };
         let program = Arc::clone(self);
         let asked = tokio::task::spawn_blocking(move || {
             let start = Instant::now();
@@ -83,10 +70,36 @@ impl Program {
             Asked { answer, took }
         });
         // The runtime ends, or a bug of ours.
-        asked.await.unwrap_or(stopped)
+        asked.await.unwrap_or(Asked::STOPPED)
+    }
+
+    /// Why it is not asked this: it repairs other policies.
+    pub(crate) fn refusal(&self, question: &Question) -> Option<Asked> {
+        let policies = &self.starter.config.policies;
+        if policies.is_empty() || policies.contains(&question.policy_id) {
+            return None;
+        }
+        let why = format!("program {} repairs {} alone", self.starter.name, policies.join(", "));
+        Some(Asked { answer: Err(Failure::Failed(why)), took: Duration::ZERO })
+    }
+
+    /// Waits until one more process may run; `None`: stopped.
+    pub(crate) async fn permit(&self, stop: &Stop) -> Option<OwnedSemaphorePermit> {
+        let permit = Arc::clone(&self.permits).acquire_owned().await.ok()?;
+        (!stop()).then_some(permit)
+    }
+
+    /// What starts its processes.
+    pub(crate) const fn starter(&self) -> &Starter {
+        &self.starter
     }
 
     fn ask_now(&self, question: &Question, stop: &Stop) -> Result<Answer, Failure> {
+        if self.starter.config.takes_many() {
+            return batch::ask_all(&self.starter, std::slice::from_ref(question), stop)
+                .pop()
+                .map_or(Err(Failure::Stopped), |asked| asked.answer);
+        }
         if self.starter.config.protocol == Protocol::Folder {
             return folder::ask(&self.starter, question, stop);
         }

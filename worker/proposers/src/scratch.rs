@@ -5,7 +5,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
+use rustix::fs::{Mode, OFlags, openat};
 
 /// What the names of our folders begin with. Short: a socket lies in them, and its path has a limit of 100 bytes.
 const PREFIX: &str = "k8s-auto-fix-p-";
@@ -48,6 +48,11 @@ impl Scratch {
         file.write_all(text.as_bytes())
     }
 
+    /// Makes a folder for the program.
+    pub(crate) fn make_folder(&self, name: &str) -> io::Result<()> {
+        DirBuilder::new().mode(0o700).create(self.work().join(name))
+    }
+
     /// Copies a file, or a folder with all below it, for the program.
     pub(crate) fn copy(&self, from: &Path) -> io::Result<()> {
         let name = from.file_name().ok_or_else(|| io::Error::other("it has no name"))?;
@@ -56,12 +61,8 @@ impl Scratch {
 
     /// Reads a file that the program wrote, if it is one and no longer than `most` bytes.
     pub(crate) fn read(&self, name: &str, most: u64) -> Result<String, String> {
-        // Neither follows a link out of the folder nor waits for the writer of a pipe.
-        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
-        let flags = i32::try_from(flags).unwrap_or(0);
         let unreadable = |error: io::Error| format!("its {name} cannot be read: {error}");
-        let file = File::options().read(true).custom_flags(flags).open(self.work().join(name));
-        let file = file.map_err(unreadable)?;
+        let file = self.open(name).map_err(unreadable)?;
         if !file.metadata().map_err(unreadable)?.is_file() {
             return Err(format!("its {name} is not a file any more"));
         }
@@ -71,6 +72,21 @@ impl Scratch {
             return Err(format!("its {name} is longer than {most} bytes"));
         }
         String::from_utf8(bytes).map_err(|_| format!("its {name} is not UTF-8"))
+    }
+}
+
+impl Scratch {
+    /// Opens a file of the program. Neither follows a link out of the folder, wherever it stands in the name, nor waits for
+    /// the writer of a pipe.
+    fn open(&self, name: &str) -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let mut at = File::open(self.work())?;
+        let mut names = name.split('/').peekable();
+        while let Some(name) = names.next() {
+            let flags = if names.peek().is_some() { flags | OFlags::DIRECTORY } else { flags };
+            at = File::from(openat(&at, name, flags, Mode::empty())?);
+        }
+        Ok(at)
     }
 }
 
@@ -132,6 +148,11 @@ mod tests {
         assert!(status.unwrap().success());
         assert!(scratch.read("pipe", 9).unwrap_err().contains("not a file"), "and does not wait");
         assert!(scratch.read("none", 9).is_err());
+        scratch.make_folder("own").unwrap();
+        scratch.write("own/a", "a").unwrap();
+        assert_eq!(scratch.read("own/a", 9).as_deref(), Ok("a"));
+        std::os::unix::fs::symlink("/etc", scratch.work().join("etc")).unwrap();
+        assert!(scratch.read("etc/passwd", 100_000).unwrap_err().contains("cannot be read"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use domain::outcome::{ModelUsage, Outcome};
 use domain::record::Slice;
 use engine::propose::dialogue::{Case, Step};
 use engine::propose::program::{ProgramDialogue, Returned, Shown};
-use proposers::{Answer, Asked, Failure, Program, Question, Stop, Usage};
+use proposers::{Answer, Asked, BatchMember, Batches, Failure, Program, Question, Stop, Usage};
 
 use super::context::Context;
 use super::plan::ProposalTask;
@@ -31,7 +31,9 @@ pub(crate) async fn run_command_slice(
 ) -> Result<Option<Vec<Outcome>>, Crashed> {
     let _working = program.work();
     let runner = CommandRunner { tasks: Tasks { slice, context, pool }, program, stop };
-    runner.tasks.run(progress, |task| runner.run(task)).await
+    let batches = Batches::of(program);
+    // All join before the first asks.
+    runner.tasks.run(progress, |task| runner.run(task, batches.join())).await
 }
 
 /// What the tasks of a slice share.
@@ -43,10 +45,11 @@ struct CommandRunner<'r> {
 
 /// A dialogue with the program, its usage and its times.
 struct Exchange {
+    member: BatchMember,
     result: RepairResult,
     usage: Option<Usage>,
     cpu_ms: f64,
-    /// How long the program worked.
+    /// How long the program worked; of a process for many records, this record's share.
     program_ms: f64,
     /// Time spent waiting for the CPU pool, and for a process of the program.
     waited_ms: f64,
@@ -54,13 +57,14 @@ struct Exchange {
 
 impl CommandRunner<'_> {
     /// Holds the dialogue about a task; `None`: stopped.
-    async fn run(&self, task: Arc<ProposalTask>) -> Option<FinishedTask> {
+    async fn run(&self, task: Arc<ProposalTask>, member: BatchMember) -> Option<FinishedTask> {
         let context = &self.tasks.context;
         let started_ms = context.now_ms();
         let result = RepairResult::no_answer(&[], Some((&task.parsed, &context.config)));
-        let mut exchange = Exchange { result, usage: None, cpu_ms: 0.0, program_ms: 0.0, waited_ms: 0.0 };
+        let mut exchange =
+            Exchange { member, result, usage: None, cpu_ms: 0.0, program_ms: 0.0, waited_ms: 0.0 };
         self.converse(&task, &mut exchange).await?;
-        let Exchange { result, usage, cpu_ms, program_ms, waited_ms } = exchange;
+        let Exchange { member: _, result, usage, cpu_ms, program_ms, waited_ms } = exchange;
         let own_ms = (cpu_ms - result.verify_ms().unwrap_or(0.0)).max(0.0);
         let result = RepairResult {
             usage: usage.map_or_else(ModelUsage::default, reported),
@@ -109,7 +113,7 @@ impl CommandRunner<'_> {
     /// What the program returned, or why it returned nothing; `None`: stopped.
     async fn ask(&self, question: Question, exchange: &mut Exchange) -> Option<Result<Returned, String>> {
         let asked_ms = self.tasks.context.now_ms();
-        let Asked { answer, took } = self.program.ask(question, Arc::clone(self.stop)).await;
+        let Asked { answer, took } = exchange.member.ask(question, Arc::clone(self.stop)).await;
         let took_ms = milliseconds(took);
         exchange.program_ms += took_ms;
         exchange.waited_ms += (self.tasks.context.now_ms() - asked_ms - took_ms).max(0.0);

@@ -75,3 +75,8 @@ pub(crate) fn until_none_with(word: &str) {
         std::thread::sleep(Duration::from_millis(10));
     }
 }
+
+/// A question about a document of this name.
+pub(crate) fn question_about(id: &str, name: &str) -> Question {
+    Question { manifest_yaml: format!("kind: Pod\nmetadata: {{name: {name}}}\n"), ..question(id) }
+}
