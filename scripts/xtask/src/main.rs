@@ -62,7 +62,8 @@ fn main() -> Result<ExitCode> {
             Ok(if without_reason == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Task::Chaos(args) => {
-            let report = xtask::chaos::run(&args)?;
+            let run = if args.coordinators > 1 { xtask::chaos::coordinators::run } else { xtask::chaos::run };
+            let report = run(&args)?;
             match args.output {
                 Output::Text => print!("{}", report.text()),
                 Output::Json => println!("{}", report.json()),

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use super::catalogue::CatalogueArgs;
 use super::context::ContextArg;
 use super::detect::{Tally, counted, policy, selected};
-use super::exclude::ExcludeArg;
+use super::files::exclude::ExcludeArg;
 use super::propose_as_program::{self, Protocol};
 use super::propose_diff::{Proposed, heading};
 use super::settings::Settings;

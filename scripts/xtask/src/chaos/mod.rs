@@ -3,7 +3,7 @@
 //!
 //! Uses none of our crates: only the output and the files of the binaries count.
 
-mod coordinators;
+pub mod coordinators;
 mod disk;
 mod fleet;
 mod link;
@@ -107,9 +107,6 @@ pub enum Output {
 
 /// Does a run undisturbed and a run disturbed, and compares.
 pub fn run(args: &Args) -> Result<Report> {
-    if args.coordinators > 1 {
-        return coordinators::run(args);
-    }
     let binaries = Binaries::of(&args.bin)?;
     disk::release(&args.scratch.join("disturbed"));
     if args.scratch.exists() {

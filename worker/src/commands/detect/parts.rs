@@ -8,7 +8,7 @@ use domain::policy::PolicyId;
 use scanners::RendererKind;
 
 use crate::commands::builds::{BuildArgs, without_places};
-use crate::commands::exclude::ExcludeArg;
+use crate::commands::files::exclude::ExcludeArg;
 use crate::commands::repository::Repository;
 use crate::findings::Located;
 

@@ -7,7 +7,7 @@ use corpus::{FileScan, TroubleSort};
 use super::fail_on::FailOn;
 use super::form::counted;
 use super::remarks::{About, Remark, is_object, remarks};
-use crate::commands::unreadable::UnreadableArg;
+use crate::commands::files::unreadable::UnreadableArg;
 use crate::findings::unread::Unread;
 
 /// Counts for the summary line and the exit code.

@@ -10,7 +10,7 @@ use super::revert::{Recorder, entry_of};
 use super::target::Target;
 use crate::commands::companions::{Companions, companions_of};
 use crate::commands::detect::{Tally, counted};
-use crate::commands::unreadable::UnreadableArg;
+use crate::commands::files::unreadable::UnreadableArg;
 use crate::repair::print_diff;
 use corpus::FileScan;
 

@@ -39,7 +39,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 const FIRST_RATE: u64 = 100_000;
 
 /// Does a run undisturbed and a run disturbed, and compares.
-pub(super) fn run(args: &Args) -> Result<Report> {
+pub fn run(args: &Args) -> Result<Report> {
     let binaries = Binaries::of(&args.bin)?;
     if args.scratch.exists() {
         std::fs::remove_dir_all(&args.scratch).context("the scratch folder cannot be emptied")?;

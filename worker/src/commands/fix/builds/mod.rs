@@ -22,9 +22,9 @@ use super::repaired::{Manner, Repaired};
 use crate::commands::builds::{Build, Buildable, value_of};
 use crate::commands::companions::store;
 use crate::commands::detect::{Tally, counted};
-use crate::commands::exclude::ExcludeArg;
+use crate::commands::files::exclude::ExcludeArg;
+use crate::commands::files::unreadable::UnreadableArg;
 use crate::commands::repository::Repository;
-use crate::commands::unreadable::UnreadableArg;
 use crate::repair::print_diff;
 
 /// Repairs these charts and overlays.

@@ -2,7 +2,7 @@
 
 use corpus::FileScan;
 
-use super::detect::{About, Remark, remarks};
+use crate::commands::detect::{About, Remark, remarks};
 use crate::findings::unread::Unread;
 
 /// Whether the command may go on without what it cannot read.
