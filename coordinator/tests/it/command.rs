@@ -123,6 +123,39 @@ fn a_run_of_a_program_survives_kills() {
     assert!(outcome.timing.propose_ms.unwrap() >= 50.0, "{:?}", outcome.timing);
 }
 
+/// A program that repairs every record of `corpus` that it is given, after a moment; it dies of two of them.
+fn batch_fixer(records_per_process: u32) -> Value {
+    let text = r#"sleep 0.1; grep -q 'name: p1[37]$' "$@" && { echo it dies >&2; exit 7; }
+        for file; do sed -i 's/privileged: true/privileged: false/' "$file"; done"#;
+    let mut command = ["sh", "-c", text, "sh", "manifest.yaml"].map(str::to_owned);
+    if records_per_process > 1 {
+        command[4] = "{record}/manifest.yaml".to_owned();
+    }
+    json!({"command": command, "protocol": "folder", "records_per_process": records_per_process})
+}
+
+#[test]
+fn many_records_a_process_end_as_each_by_itself_whatever_is_killed() {
+    let folders: [_; 3] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
+    let [alone, calm, rough] = folders.each_ref().map(tempfile::TempDir::path);
+    for folder in [alone, calm, rough] {
+        corpus(&folder.join("detections.json"), 24);
+    }
+    let set = [&ALONE[..], &["fleet.shard_size=12"]].concat();
+    let wanted = finished(start(alone, &batch_fixer(1), &set));
+    assert_eq!((&wanted["accepted"], &wanted["errors"]), (&22.into(), &2.into()), "{wanted}");
+    let got = finished(start(calm, &batch_fixer(100), &set));
+    assert_eq!(got["fingerprint"], wanted["fingerprint"]);
+    for _ in 0..2 {
+        let process = start(rough, &batch_fixer(100), &set);
+        std::thread::sleep(std::time::Duration::from_millis(700));
+        process.signal("KILL");
+        process.end();
+    }
+    let got = finished(start(rough, &batch_fixer(100), &set));
+    assert_eq!(got["fingerprint"], wanted["fingerprint"]);
+}
+
 #[test]
 fn a_program_that_fails_costs_its_record_and_rules_may_step_in() {
     let folder = tempfile::tempdir().unwrap();

@@ -25,14 +25,18 @@ pub(crate) fn ask_all(program: &Starter, questions: &[Question], stop: &Stop) ->
         let start = Instant::now();
         let answers = process(program, questions, stop);
         let share = share(start.elapsed(), questions.len());
-        asked.iter_mut().for_each(|asked| asked.took += share);
+        for asked in asked.iter_mut() {
+            asked.took += share;
+        }
         match answers {
             Ok(answers) => {
                 asked.iter_mut().zip(answers).for_each(|(asked, answer)| asked.answer = answer);
             }
             Err(Failure::Stopped) => break,
             Err(failure) if questions.len() <= 1 => {
-                asked.iter_mut().for_each(|asked| asked.answer = Err(failure.clone()));
+                for asked in asked {
+                    asked.answer = Err(failure.clone());
+                }
             }
             Err(Failure::Failed(why)) => {
                 tracing::debug!(
