@@ -129,7 +129,7 @@ fn batch_fixer(records_per_process: u32) -> Value {
         for file; do sed -i 's/privileged: true/privileged: false/' "$file"; done"#;
     let mut command = ["sh", "-c", text, "sh", "manifest.yaml"].map(str::to_owned);
     if records_per_process > 1 {
-        command[4] = "{record}/manifest.yaml".to_owned();
+        "{record}/manifest.yaml".clone_into(&mut command[4]);
     }
     json!({"command": command, "protocol": "folder", "records_per_process": records_per_process})
 }

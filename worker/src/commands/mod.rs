@@ -6,6 +6,7 @@ mod companions;
 pub mod completions;
 mod context;
 pub mod detect;
+mod files;
 pub mod fix;
 pub mod mcp;
 pub mod mock_llm;
