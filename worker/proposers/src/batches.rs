@@ -154,7 +154,7 @@ async fn run(collector: Arc<Collector>, batch: Vec<Waiting>) {
     // All are busy before the first can wait again.
     let replies: Vec<_> = replies.into_iter().map(|reply| (reply, Busy::of(&collector))).collect();
     for ((reply, busy), asked) in replies.into_iter().zip(asked) {
-        // Where nobody waits any more, that ends its turn as well.
+        // A reply that cannot be sent ends the turn of its member as well.
         drop(reply.send((asked, busy)));
     }
 }
