@@ -78,6 +78,9 @@ fn documents(packet: &Packet) -> Titled {
             .collect();
         cautions.sort_unstable();
         cautions.dedup();
+        if unit.repairs.iter().any(|repair| !repair.cautions_known) {
+            cautions.push("not known");
+        }
         table.push([
             format!("{:04}", unit.number),
             object(unit),
@@ -139,7 +142,9 @@ fn one(repair: &Repair) -> String {
     let _ = writeln!(text, "- verdicts: {}", verdicts.collect::<Vec<_>>().join(", "));
     let _ = writeln!(text, "- risk: {}", number(Some(repair.risk)));
     let _ = writeln!(text, "- operations that the violation did not require: {}", repair.collateral_ops);
-    if repair.cautions.is_empty() {
+    if !repair.cautions_known {
+        text.push_str("- cautions: not known, because they are looked for in what the rules propose\n");
+    } else if repair.cautions.is_empty() {
         text.push_str("- cautions: none\n");
     }
     for note in &repair.cautions {

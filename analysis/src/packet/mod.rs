@@ -103,6 +103,8 @@ pub(crate) struct Repair {
     /// Verdicts in the order the gates run; null: the gate did not run.
     pub(crate) verdicts: Vec<(&'static str, Option<bool>)>,
     pub(crate) cautions: Vec<Note>,
+    /// Whether all cautions are known: they are looked for in what the rules propose.
+    pub(crate) cautions_known: bool,
     /// Operations that the violation did not require.
     pub(crate) collateral_ops: u32,
     /// RFC 6902; null where it is too long.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use domain::config::ProposerMode;
 use domain::outcome::Caution;
 use domain::record::Slice;
 use results::corpus_copy::{CorpusReader, FileError};
@@ -278,6 +279,7 @@ fn repair(row: &Row<'_>, risk: f64, text: Option<&str>, mut patch: Option<Value>
         risk,
         verdicts: row.gates.each().into(),
         cautions: row.cautions.iter().map(caution).collect(),
+        cautions_known: row.source == ProposerMode::Rules.as_str(),
         collateral_ops: row.collateral_ops,
         patch: patch.filter(|patch| !is_long(patch)),
         revert: back,
