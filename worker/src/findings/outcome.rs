@@ -30,15 +30,16 @@ impl Outcome {
         }
     }
 
-    /// One sentence for people, without secrets.
-    pub(crate) fn sentence(&self) -> String {
+    /// One sentence for people, without secrets. `written`: its repair is in the file.
+    pub(crate) fn sentence(&self, written: bool) -> String {
+        let fixed = if written { "fixed" } else { "can be fixed" };
         let sentences = |cautions: &[Caution]| {
             cautions.iter().map(|caution| caution.sentence()).collect::<Vec<_>>().join("; ")
         };
         match self {
-            Self::Fixed(cautions) if cautions.is_empty() => "fixed".to_owned(),
-            Self::Fixed(cautions) => format!("fixed; {}", sentences(cautions)),
-            Self::FixedWithOthers => "fixed by the repair of another policy".to_owned(),
+            Self::Fixed(cautions) if cautions.is_empty() => fixed.to_owned(),
+            Self::Fixed(cautions) => format!("{fixed}; {}", sentences(cautions)),
+            Self::FixedWithOthers => format!("{fixed} by the repair of another policy"),
             Self::HeldBack(cautions) => {
                 let names: Vec<&str> = cautions.iter().map(|caution| caution.as_str()).collect();
                 format!("not fixed without --unsafe or --allow {}: {}", names.join(","), sentences(cautions))

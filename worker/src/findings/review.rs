@@ -16,6 +16,8 @@ pub(crate) struct Reviewed<'a> {
     pub(crate) fix: Option<Fix<'a>>,
     /// What else there is to say of its change.
     pub(crate) note: Option<String>,
+    /// Whether the repairs are in the files.
+    pub(crate) written: bool,
 }
 
 /// A change as a suggestion.
@@ -47,7 +49,7 @@ impl Reviewed<'_> {
     /// What became of it, in a sentence.
     pub(crate) fn sentence(&self) -> String {
         let note = self.note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
-        self.outcome.sentence() + &note
+        self.outcome.sentence(self.written) + &note
     }
 
     /// The finding with what became of it in its message.

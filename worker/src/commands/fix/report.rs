@@ -133,11 +133,12 @@ impl Review {
         self.change_of.fill(None);
     }
 
-    /// The findings, the changes at the first finding of each. `beside`: the companions' file.
-    fn reviewed<'r>(&'r self, beside: Option<&'r Companions>) -> Vec<Reviewed<'r>> {
+    /// The findings, the changes at the first finding of each. `beside`: the companions' file; `written`: the repairs are in the
+    /// files.
+    fn reviewed<'r>(&'r self, beside: Option<&'r Companions>, written: bool) -> Vec<Reviewed<'r>> {
         let all = self.found.iter().zip(&self.outcomes).zip(&self.change_of).enumerate();
         all.map(|(at, ((found, outcome), change))| {
-            let mut reviewed = Reviewed { found, outcome, fix: None, note: None };
+            let mut reviewed = Reviewed { found, outcome, fix: None, note: None, written };
             let own = self.carriers.iter().position(|(first, _)| *first == at);
             let number = own.or(*change);
             let companions = beside.filter(|_| number.is_some() && number == self.with_companions);
@@ -222,7 +223,7 @@ impl Report {
         unread: &[Unread],
     ) -> anyhow::Result<()> {
         let lines = Lines::new(&file.text);
-        let mut all = review.reviewed(companions);
+        let mut all = review.reviewed(companions, self.written);
         if self.written {
             for reviewed in &mut all {
                 reviewed.fix = None;

@@ -229,7 +229,7 @@ impl NotProposed {
                 format!("it may change how the workload runs ({})", cautions.join("; "))
             }
             Outcome::Left(reason) => sensitive::mask_text(reason),
-            Outcome::Fixed(_) | Outcome::FixedWithOthers => outcome.sentence(),
+            Outcome::Fixed(_) | Outcome::FixedWithOthers => outcome.sentence(false),
         };
         Self { object: ObjectPlace::of(object), policy: policy.to_string(), outcome: outcome.word(), reason }
     }
