@@ -291,7 +291,7 @@ fn part_name(key: &LeaseKey, hash: PartHash) -> String {
 
 fn refusal(key: &LeaseKey, refused: LeaseError) -> ApiError {
     if let LeaseError::Stale { current } = refused {
-        tracing::warn!(run = %key.run_id, shard = %key.shard, token = %key.token, %current, "refused a late commit");
+        tracing::info!(run = %key.run_id, shard = %key.shard, token = %key.token, %current, "refused a late commit");
     }
     let (reason, message) = match refused {
         LeaseError::UnknownShard => {

@@ -85,7 +85,7 @@ impl Coordinator {
                 Next::Lease(pending) => {
                     if pending.speculative {
                         let lease = &pending.lease;
-                        tracing::warn!(run = %lease.run_id, shard = %lease.shard.index, token = %lease.token, to = %worker, "leasing a shard of a slow or disconnected worker speculatively");
+                        tracing::info!(run = %lease.run_id, shard = %lease.shard.index, token = %lease.token, to = %worker, "leasing a shard of a slow or disconnected worker speculatively");
                         self.metrics.lease(LeaseEvent::Speculative, 1);
                     }
                     if let Some(granted) = self.record(*pending).await? {

@@ -15,6 +15,7 @@ use domain::record::Slice;
 use domain::run::Lease;
 use proto::channel::Connection;
 use proto::convert::{Assembly, BadMessage, LeaseKey, config_from_wire};
+use proto::status::ErrorReason;
 use proto::v1;
 use proto::v1::work_request::Message as Request;
 use proto::v1::work_response::Message as Response;
@@ -372,6 +373,13 @@ impl Dispatcher {
                     CommitOutcome::LeaseExpired => {
                         self.summary.lost += 1;
                         tracing::warn!(run = %key.run_id, shard = %key.shard, token = %key.token, "the lease expired before the commit was acknowledged");
+                    }
+                    // Another worker was faster, as is usual near the end of a run.
+                    CommitOutcome::Refused(status)
+                        if ErrorReason::of(&status) == Some(ErrorReason::StaleToken) =>
+                    {
+                        self.summary.lost += 1;
+                        tracing::info!(run = %key.run_id, shard = %key.shard, token = %key.token, reason = status.message(), "the commit was refused");
                     }
                     CommitOutcome::Refused(status) => {
                         self.summary.lost += 1;

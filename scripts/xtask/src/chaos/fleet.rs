@@ -148,6 +148,8 @@ impl Fleet {
             let listen = self.address.to_string();
             let mut command = self.binaries.command("coordinator");
             command.args(["serve", "--listen", &listen, "--state"]).arg(&self.state);
+            // It says which late commits it refuses.
+            command.env("RUST_LOG", "info");
             self.coordinator = Some(spawn(command, &self.logs.join("coordinator.log"))?);
         }
         Ok(())
