@@ -331,7 +331,7 @@ async fn after_the_deadline_nothing_is_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lease_is_renewed_and_its_part_committed_where_the_worker_joined_last() {
+async fn a_part_is_committed_where_the_worker_joined_last() {
     // Its connections end with its runtime, as with a process that is killed.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let refuses = Script { refuses: Duration::MAX, ..CALM };
@@ -348,7 +348,6 @@ async fn a_lease_is_renewed_and_its_part_committed_where_the_worker_joined_last(
     assert_eq!(summary, Summary { committed: 1, ..Summary::default() });
     second.see(|seen| {
         assert_eq!(seen.joins, 1);
-        assert!(seen.heartbeats > 0, "the lease is renewed there");
         assert_eq!(Some(&seen.commits[0].0), first.see(|seen| Some(seen.commits[0].0.clone())).as_ref());
     });
 }
