@@ -60,6 +60,11 @@ enum Lost {
     Everywhere(Unreachable),
 }
 
+/// Whether the connection broke, or the coordinator ended: what it was asked for may have been done.
+pub(crate) fn is_lost(error: &anyhow::Error) -> bool {
+    error.is::<Lost>()
+}
+
 /// A coordinator that may be away: says once that it is, and once that it answers again.
 #[derive(Debug, Default)]
 pub(crate) struct Patience {

@@ -41,6 +41,14 @@ pub(crate) struct Args {
     output: Output,
 }
 
+/// Says how a submission that broke off goes on: the coordinator may have taken it in.
+fn again<T>(error: anyhow::Error, run_id: &RunId) -> anyhow::Result<T> {
+    if !crate::client::is_lost(&error) {
+        return Err(error);
+    }
+    Err(error).hint(format!("submit the same corpus again with --run-id {run_id}: what was taken in goes on"))
+}
+
 /// Sends the corpus.
 pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
     let resolved = args.config.resolve()?;
@@ -63,7 +71,8 @@ pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
     let (status, documents, existed) = block_on(async {
         let mut client = Client::at(&args.coordinator, &args.access).await?;
         let request = Request { run_id: run_id.clone(), config: config.clone(), source: args.corpus.name() };
-        let (status, existed, intake) = client.submit(request, reader(&args.corpus, &config)).await?;
+        let submitted = client.submit(request, reader(&args.corpus, &config)).await;
+        let (status, existed, intake) = submitted.or_else(|error| again(error, &run_id))?;
         if existed && !quiet {
             output::say(&format!("run {run_id} existed: it is {}", status.state.as_str()));
         }

@@ -174,3 +174,26 @@ fn wait_for_parts(folder: &std::path::Path, more: usize) {
         std::thread::sleep(Duration::from_millis(10));
     }
 }
+
+/// A server that waits for a standby which is not there: the start says so, and ends when it is told to.
+#[test]
+fn a_start_that_waits_for_its_server_says_so_and_can_be_interrupted() {
+    if !is_here() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let server = TestServer::start(&["synchronous_standby_names=absent"]);
+    let (state, url) = (folder.path().join("state"), server.url());
+    let mut process = Process::coordinator(&[
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--state",
+        state.to_str().unwrap(),
+        "--ledger",
+        &url,
+    ]);
+    process.wait_for("synchronous_standby_names");
+    process.signal("INT");
+    assert_eq!(process.end().status.code(), Some(130));
+}

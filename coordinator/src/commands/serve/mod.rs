@@ -29,6 +29,9 @@ use durable::{Durable, Shared};
 use listen::{access_control, check_plain_text, listen, reload_on_hangup};
 use page::Page;
 
+/// After this time a start that waits for its server says so.
+const LONG: Duration = Duration::from_secs(10);
+
 /// Pause before an owner that could not begin is a candidate again.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -75,7 +78,11 @@ async fn serve(args: &Args) -> anyhow::Result<Exit> {
     let page = Page::listen(args, Arc::clone(&access)).await?;
     let reloading = tokio::spawn(reload_on_hangup(Arc::clone(&access)));
     let process = Process { args, limits, state, store, access, page };
-    match Shared::open(args, &process.state, &process.store).await? {
+    let shared = tokio::select! {
+        shared = patiently(Shared::open(args, &process.state, &process.store)) => shared?,
+        () = interrupts.next() => return interrupted(),
+    };
+    match shared {
         None => {
             let durable = Durable::in_folder(args, &process.state)?;
             Box::pin(process.serve(durable, std::future::pending(), &mut interrupts)).await?;
@@ -83,7 +90,23 @@ async fn serve(args: &Args) -> anyhow::Result<Exit> {
         Some(shared) => Box::pin(process.take_turns(&shared, &mut interrupts)).await?,
     }
     reloading.abort();
+    interrupted()
+}
+
+fn interrupted() -> anyhow::Result<Exit> {
     Err(Interrupted).hint("started again with the same --state it goes on where it stopped")
+}
+
+/// Says what a server may wait for that takes long.
+async fn patiently<T>(work: impl Future<Output = T>) -> T {
+    tokio::pin!(work);
+    if let Ok(done) = tokio::time::timeout(LONG, &mut work).await {
+        return done;
+    }
+    output::say(
+        "still waiting for the PostgreSQL server: it may wait for a standby that is not connected (synchronous_standby_names)",
+    );
+    work.await
 }
 
 /// Whether an owner could not begin because of something that passes: its server went away, or another coordinator was faster.
@@ -107,10 +130,13 @@ impl Process<'_> {
             }
             tracing::info!(epoch = %lease.epoch(), "this coordinator is the owner");
             let served = async {
-                let durable = shared.durable(&lease).await?;
+                let durable = tokio::select! {
+                    durable = patiently(shared.durable(&lease)) => durable?,
+                    () = interrupts.next() => return Ok(Ended::Interrupted),
+                };
                 Box::pin(self.serve(durable, lease.deposed(), interrupts)).await
             };
-            let ended = served.await;
+            let ended = Box::pin(served).await;
             lease.release(RELEASE).await;
             match ended {
                 Ok(Ended::Interrupted) => return Ok(()),

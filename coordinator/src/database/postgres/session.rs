@@ -21,6 +21,9 @@ const SCHEMA: &str = "k8s_auto_fix";
 
 const BEGIN: &str = "BEGIN";
 
+/// Pause between two warnings that there is no session.
+const WARN_AGAIN: Duration = Duration::from_secs(5);
+
 /// Pause between two tries to connect.
 const RETRY: Duration = Duration::from_millis(200);
 
@@ -67,10 +70,14 @@ impl Engine {
 
     /// Opens a session; tries again until `until` while the server is not available.
     pub(crate) async fn open(&self, until: Instant) -> EngineResult<Session> {
+        let mut warned: Option<Instant> = None;
         loop {
             match self.try_to_open().await {
                 Err(Trouble::Unavailable(reason)) if Instant::now() < until => {
-                    tracing::warn!(place = %self.address, reason, "no session with the ledger's server; trying again");
+                    if warned.is_none_or(|at| at.elapsed() >= WARN_AGAIN) {
+                        warned = Some(Instant::now());
+                        tracing::warn!(place = %self.address, reason, "no session with the ledger's server; trying again");
+                    }
                     tokio::time::sleep(RETRY).await;
                 }
                 ended => return ended,

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use cli_support::failure::WithHint as _;
 use domain::ids::RunId;
 
 pub(crate) use report::Report;
@@ -61,17 +62,27 @@ fn remove(path: &Path) -> std::io::Result<()> {
     if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) }
 }
 
+/// Folder of the results in a state folder of `serve`.
+const RESULTS: &str = "results";
+
 /// The server of the ledger, to be read: whether it may forget is a check, and does not keep it from being read.
 pub(crate) fn engine(address: Option<EngineAddress>) -> Option<Arc<Engine>> {
     address.map(|address| Arc::new(Engine::new(address, Trust::in_memory(true))))
 }
 
 /// The runs at the path `target`, or the run of the name `target` in the folder `around`. `engine`: the server that holds the
-/// ledger of the state folder `target`.
+/// ledger of the state folder `target`; its results are in that folder, or in `around`, which its coordinators share.
 pub(crate) fn find(target: &str, around: &Path, engine: Option<&Arc<Engine>>) -> anyhow::Result<Vec<Place>> {
     let path = Path::new(target);
     if path.is_dir() {
-        return places(path, None, engine);
+        let own = path.join(RESULTS);
+        let results = if engine.is_some() && !own.is_dir() { around.to_owned() } else { own };
+        let found = places(path, &results, None, engine);
+        return if engine.is_some() {
+            found.hint("name the folder of the results with --out")
+        } else {
+            found
+        };
     }
     anyhow::ensure!(
         engine.is_none(),
@@ -79,6 +90,6 @@ pub(crate) fn find(target: &str, around: &Path, engine: Option<&Arc<Engine>>) ->
     );
     // What cannot be a run's name was meant as a path.
     let Ok(run_id) = target.parse::<RunId>() else { anyhow::bail!("there is no folder {target}") };
-    places(around, Some(&run_id), None)
+    places(around, &around.join(RESULTS), Some(&run_id), None)
         .with_context(|| format!("{target} is neither a folder nor a run in {}", around.display()))
 }

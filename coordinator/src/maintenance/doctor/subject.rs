@@ -71,10 +71,11 @@ pub(crate) struct ExpectedPart {
     pub(crate) hash: PartHash,
 }
 
-/// The runs at `path`: a run's own folder, a state folder of `serve`, or a folder with runs. `which`: this one alone.
-/// `engine`: the server that holds the ledger of this state folder.
+/// The runs at `path`: a run's own folder, a state folder of `serve` with its `results`, or a folder with runs. `which`: this one
+/// alone. `engine`: the server that holds the ledger of this state folder.
 pub(crate) fn places(
     path: &Path,
+    results: &Path,
     which: Option<&RunId>,
     engine: Option<&Arc<Engine>>,
 ) -> anyhow::Result<Vec<Place>> {
@@ -91,9 +92,9 @@ pub(crate) fn places(
         let run_id = RunId::new(name)?;
         return Ok(vec![at(run_id, path.to_owned(), own_state(path))]);
     }
-    let around = if served { path.join("results") } else { path.to_owned() };
+    let around = if served { results } else { path };
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(&around).with_context(|| format!("cannot read {}", around.display()))? {
+    for entry in std::fs::read_dir(around).with_context(|| format!("cannot read {}", around.display()))? {
         let folder = entry.with_context(|| format!("cannot read {}", around.display()))?.path();
         let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let Ok(run_id) = RunId::new(name) else { continue };

@@ -86,6 +86,9 @@ impl OwnerLease {
     }
 }
 
+/// Why the server may give no answer.
+const SILENT: &str = "no answer; it may wait for a standby that is not connected (synchronous_standby_names)";
+
 /// Renews the lease of an epoch until another coordinator has taken over.
 async fn renew(
     engine: Arc<Engine>,
@@ -105,8 +108,10 @@ async fn renew(
                 deposed.send_replace(true);
                 return;
             }
-            Ok(Err(reason)) => {
+            failed => {
                 session = None;
+                let reason =
+                    failed.map_or_else(|_| SILENT.to_owned(), |failed| failed.err().unwrap_or_default());
                 if !deadline.is_ahead() {
                     tracing::warn!(
                         reason,
@@ -114,7 +119,6 @@ async fn renew(
                     );
                 }
             }
-            Err(_) => session = None,
         }
         tokio::time::sleep_until(begun + times.renew).await;
     }
