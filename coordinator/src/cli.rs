@@ -101,8 +101,8 @@ enum Command {
     /// It holds documents, configuration, versions, recorded answers of the model and verdicts of the API server, outcomes and
     /// their fingerprint. The run is repeated from what was recorded before anything is written, so that what it used is
     /// known and the archive is known to replay. Give the configuration (--config, --set) that the run was given: the key
-    /// of an answer depends on the URL that was called. Exit code 0: written; 1: written, and its replay differs from the
-    /// run as printed; 2: it failed.
+    /// of an answer depends on the URL that was called, and without it nothing is written. Exit code 0: written; 1:
+    /// written, and its replay differs from the run as printed; 2: it failed.
     Bundle(commands::bundle::write::Args),
     /// Repeat the run of an archive without network, and compare the outcomes
     ///
