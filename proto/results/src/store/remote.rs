@@ -78,16 +78,11 @@ fn s3(bucket: &Bucket, environment: &Environment) -> Result<AmazonS3Builder, Sto
     let endpoint = builder
         .get_config_value(&AmazonS3ConfigKey::S3Endpoint)
         .or_else(|| builder.get_config_value(&AmazonS3ConfigKey::Endpoint));
-    let allow = AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp);
-    let allowed = builder.get_config_value(&allow).as_deref() == Some("true");
-    if plain_text(bucket, endpoint.as_deref(), allowed, "AWS_ALLOW_HTTP")? {
-        builder = builder.with_config(allow, "true");
+    let allowed = builder.get_config_value(&AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp));
+    for (key, value) in client(bucket, endpoint.as_deref(), allowed.as_deref(), "AWS_ALLOW_HTTP")? {
+        builder = builder.with_config(AmazonS3ConfigKey::Client(key), value);
     }
-    Ok(builder
-        .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::Timeout), REQUEST)
-        .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::ReadTimeout), SILENCE)
-        .with_retry(retry())
-        .with_bucket_name(&bucket.name))
+    Ok(builder.with_retry(retry()).with_bucket_name(&bucket.name))
 }
 
 fn google(bucket: &Bucket, environment: &Environment) -> Result<GoogleCloudStorageBuilder, StoreError> {
@@ -99,16 +94,11 @@ fn google(bucket: &Bucket, environment: &Environment) -> Result<GoogleCloudStora
         builder = builder.with_config(key, value);
     }
     let endpoint = builder.get_config_value(&GoogleConfigKey::BaseUrl);
-    let allow = GoogleConfigKey::Client(ClientConfigKey::AllowHttp);
-    let allowed = builder.get_config_value(&allow).as_deref() == Some("true");
-    if plain_text(bucket, endpoint.as_deref(), allowed, "GOOGLE_ALLOW_HTTP")? {
-        builder = builder.with_config(allow, "true");
+    let allowed = builder.get_config_value(&GoogleConfigKey::Client(ClientConfigKey::AllowHttp));
+    for (key, value) in client(bucket, endpoint.as_deref(), allowed.as_deref(), "GOOGLE_ALLOW_HTTP")? {
+        builder = builder.with_config(GoogleConfigKey::Client(key), value);
     }
-    Ok(builder
-        .with_config(GoogleConfigKey::Client(ClientConfigKey::Timeout), REQUEST)
-        .with_config(GoogleConfigKey::Client(ClientConfigKey::ReadTimeout), SILENCE)
-        .with_retry(retry())
-        .with_bucket_name(&bucket.name))
+    Ok(builder.with_retry(retry()).with_bucket_name(&bucket.name))
 }
 
 fn azure(bucket: &Bucket, environment: &Environment) -> Result<MicrosoftAzureBuilder, StoreError> {
@@ -122,16 +112,23 @@ fn azure(bucket: &Bucket, environment: &Environment) -> Result<MicrosoftAzureBui
         }
     }
     let endpoint = builder.get_config_value(&AzureConfigKey::Endpoint);
-    let allow = AzureConfigKey::Client(ClientConfigKey::AllowHttp);
-    let allowed = builder.get_config_value(&allow).as_deref() == Some("true");
-    if plain_text(bucket, endpoint.as_deref(), allowed, "AZURE_ALLOW_HTTP")? {
-        builder = builder.with_config(allow, "true");
+    let allowed = builder.get_config_value(&AzureConfigKey::Client(ClientConfigKey::AllowHttp));
+    for (key, value) in client(bucket, endpoint.as_deref(), allowed.as_deref(), "AZURE_ALLOW_HTTP")? {
+        builder = builder.with_config(AzureConfigKey::Client(key), value);
     }
-    Ok(builder
-        .with_config(AzureConfigKey::Client(ClientConfigKey::Timeout), REQUEST)
-        .with_config(AzureConfigKey::Client(ClientConfigKey::ReadTimeout), SILENCE)
-        .with_retry(retry())
-        .with_container_name(&bucket.name))
+    Ok(builder.with_retry(retry()).with_container_name(&bucket.name))
+}
+
+/// The settings of the HTTP client, the same for each cloud. `allowed`: what `variable` says of plain text.
+fn client(
+    bucket: &Bucket,
+    endpoint: Option<&str>,
+    allowed: Option<&str>,
+    variable: &str,
+) -> Result<impl Iterator<Item = (ClientConfigKey, &'static str)> + use<>, StoreError> {
+    let plain = plain_text(bucket, endpoint, allowed == Some("true"), variable)?;
+    let times = [(ClientConfigKey::Timeout, REQUEST), (ClientConfigKey::ReadTimeout, SILENCE)];
+    Ok(times.into_iter().chain(plain.then_some((ClientConfigKey::AllowHttp, "true"))))
 }
 
 /// Whether requests may be plain text: where the endpoint is on this machine, or a variable allows it. The endpoint may hold a
