@@ -134,7 +134,7 @@ impl Client {
     /// Waits while none of several addresses can be connected to, which is so while another coordinator takes over.
     async fn wait_for_owner(&mut self) -> anyhow::Result<()> {
         let (begun, mut said) = (Instant::now(), false);
-        while self.address.is_list()
+        while self.address.has_several()
             && let Err(error) = self.list().await
         {
             // Any other error is that of the command itself, too.

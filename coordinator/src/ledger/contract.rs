@@ -33,6 +33,8 @@ use domain::ids::{ConfigHash, FencingToken, PartHash, RunFileHash, RunId, ShardI
 use domain::run::{RunPlan, RunState, Shard};
 use domain::tally::Tally;
 
+use crate::database::Trouble;
+
 /// A run in the ledger.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunEntry {
@@ -245,6 +247,16 @@ pub enum LedgerError {
     /// No run has this id.
     #[error("unknown run {0}")]
     UnknownRun(RunId),
+}
+
+impl LedgerError {
+    /// The error of the ledger at `place` for what is wrong with its database.
+    pub(crate) fn of(place: String, trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Unavailable(reason) => Self::Unavailable { place, reason },
+            Trouble::Unusable(reason) => Self::Unusable { place, reason },
+        }
+    }
 }
 
 /// Result of a call of the ledger.

@@ -144,11 +144,6 @@ impl CoordinatorAddress {
         self.routes.len() > 1
     }
 
-    /// Whether several addresses were given.
-    pub fn is_list(&self) -> bool {
-        self.routes.len() > 1
-    }
-
     /// Whether requests and the token are sent to one of the addresses in plain text over TCP, to a server that has not
     /// proved who it is.
     pub fn is_plain_text(&self) -> bool {

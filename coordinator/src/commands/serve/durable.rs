@@ -12,7 +12,7 @@ use results::store::{Store, StoreError};
 use super::args::Args;
 use crate::database::Trouble;
 use crate::database::postgres::ownership::{
-    Candidate, LeaseTimes, OwnerLease, acquire, prepare, shared_value,
+    Candidate, Holder, LeaseTimes, OwnerLease, acquire, prepare, shared_value,
 };
 use crate::database::postgres::{Engine, Trust};
 use crate::ledger::state_folder::{ENGINE_FILE, LEDGER_FILE, StateFolder};
@@ -85,7 +85,7 @@ impl Shared {
             ));
         }
         let engine = Arc::new(Engine::new(address, trust));
-        prepare(&engine).await.map_err(|trouble| failed(&engine, &trouble))?;
+        prepare(&engine).await.map_err(|trouble| LedgerError::of(engine.place(), trouble))?;
         check_store(&engine, store).await?;
         let candidate = Candidate {
             identity: identity(state)?,
@@ -98,21 +98,21 @@ impl Shared {
 
     /// Waits until this coordinator is the owner.
     pub(super) async fn acquire(&self) -> anyhow::Result<OwnerLease> {
-        let waiting = |holder: &crate::database::postgres::ownership::Holder| {
+        let waiting = |holder: &Holder| {
             output::say(&format!(
                 "standby: {} at {} is the owner; this coordinator takes over when it ends",
                 holder.name, holder.place
             ));
         };
         let lease = acquire(&self.engine, &self.candidate, waiting).await;
-        lease.map_err(|trouble| self.failed(&trouble))
+        Ok(lease.map_err(|trouble| self.failed(trouble))?)
     }
 
     /// What the owner works on.
     pub(super) async fn durable(&self, lease: &OwnerLease) -> anyhow::Result<Durable> {
         let engine = lease.fenced_engine();
         let key = shared_value(&self.engine, "lease key", &LeaseSecrets::new_key()?).await;
-        let key = key.map_err(|trouble| self.failed(&trouble))?;
+        let key = key.map_err(|trouble| self.failed(trouble))?;
         Ok(Durable {
             ledger: Arc::new(PostgresLedger::open(Arc::clone(&engine)).await?),
             answers: AnswerStore::of(Arc::new(PostgresAnswers::open(engine).await?)),
@@ -121,21 +121,12 @@ impl Shared {
         })
     }
 
-    fn failed(&self, trouble: &Trouble) -> anyhow::Error {
-        failed(&self.engine, trouble)
+    fn failed(&self, trouble: Trouble) -> LedgerError {
+        LedgerError::of(self.engine.place(), trouble)
     }
 }
 
-fn failed(engine: &Engine, trouble: &Trouble) -> anyhow::Error {
-    let (place, reason) = (engine.place(), trouble.to_string());
-    let error = match trouble {
-        Trouble::Unavailable(_) => LedgerError::Unavailable { place, reason },
-        Trouble::Unusable(_) => LedgerError::Unusable { place, reason },
-    };
-    error.into()
-}
-
-/// A random text that belongs to the state folder: whoever has its lock knows that others of this identity have ended.
+/// The identity of this coordinator: a random text in its state folder. The lock of the folder shows that no other process uses it.
 fn identity(state: &StateFolder) -> anyhow::Result<String> {
     let path = state.join(IDENTITY_FILE);
     match std::fs::read_to_string(&path) {
@@ -169,8 +160,7 @@ async fn check_store(engine: &Engine, store: &Store) -> anyhow::Result<()> {
         found => found?,
     };
     let known = shared_value(engine, "store of results", &mark).await;
-    let known = known
-        .map_err(|trouble| anyhow::anyhow!("the ledger at {} cannot be used: {trouble}", engine.place()))?;
+    let known = known.map_err(|trouble| LedgerError::of(engine.place(), trouble))?;
     if known == mark {
         return Ok(());
     }

@@ -85,9 +85,7 @@ fn no_answer() -> String {
 fn classify(error: &tokio_postgres::Error) -> Failure {
     let conflict = [SqlState::T_R_DEADLOCK_DETECTED, SqlState::T_R_SERIALIZATION_FAILURE];
     if is_lost(error) || conflict.iter().any(|state| error.code() == Some(state)) {
-        return Failure::NotApplied(Trouble::Unavailable(match trouble(error) {
-            Trouble::Unavailable(reason) | Trouble::Unusable(reason) => reason,
-        }));
+        return Failure::NotApplied(Trouble::Unavailable(trouble(error).to_string()));
     }
     if is_deposed(error) {
         return Failure::NotApplied(trouble(error));

@@ -78,10 +78,6 @@ impl Connector {
 
     /// The error for the callers of steps.
     pub(super) fn failed(&self, trouble: Trouble) -> LedgerError {
-        let place = self.engine.place();
-        match trouble {
-            Trouble::Unavailable(reason) => LedgerError::Unavailable { place, reason },
-            Trouble::Unusable(reason) => LedgerError::Unusable { place, reason },
-        }
+        LedgerError::of(self.engine.place(), trouble)
     }
 }

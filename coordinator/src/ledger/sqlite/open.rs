@@ -4,7 +4,6 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use crate::database::Trouble;
 use crate::database::sqlite::Layout;
 use crate::ledger::contract::{LedgerError, LedgerResult};
 
@@ -28,23 +27,15 @@ pub(super) const LAYOUT_VERSION: usize = LAYOUT.migrations.len();
 
 /// Opens the file, refuses files of other programs, migrates to the newest layout.
 pub(super) fn open(path: &Path, place: &str) -> LedgerResult<Connection> {
-    LAYOUT.open(path).map_err(|trouble| at(place, trouble))
+    LAYOUT.open(path).map_err(|trouble| LedgerError::of(place.to_owned(), trouble))
 }
 
 /// Opens an existing file for reading; refuses files of other programs and of older layouts.
 pub(super) fn open_read_only(path: &Path, place: &str) -> LedgerResult<Connection> {
-    LAYOUT.open_read_only(path).map_err(|trouble| at(place, trouble))
+    LAYOUT.open_read_only(path).map_err(|trouble| LedgerError::of(place.to_owned(), trouble))
 }
 
 /// Converts an error of `SQLite`.
 pub(super) fn classify(error: &rusqlite::Error, place: &str) -> LedgerError {
-    at(place, LAYOUT.classify(error))
-}
-
-fn at(place: &str, trouble: Trouble) -> LedgerError {
-    let place = place.to_owned();
-    match trouble {
-        Trouble::Unavailable(reason) => LedgerError::Unavailable { place, reason },
-        Trouble::Unusable(reason) => LedgerError::Unusable { place, reason },
-    }
+    LedgerError::of(place.to_owned(), LAYOUT.classify(error))
 }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::entry::{StoredAnswer, checksum, finish_word, pack};
 use super::sums::Sums;
-use super::usage::{MOST, signed, unsigned};
+use super::usage::{COUNTS, MOST, signed, unsigned};
 use super::{CacheEntry, CacheWrite, CachedResponse, Counted, LlmUsage, calls, failures};
 
 type Sql<T> = rusqlite::Result<T>;
@@ -204,21 +204,6 @@ fn add_spent(connection: &Connection, run_id: &RunId, spent: &LlmUsage) -> Sql<(
     ])?;
     Ok(())
 }
-
-/// Columns of `spend` that hold counts.
-const COUNTS: [&str; 11] = [
-    "calls",
-    "failed",
-    "throttled",
-    "reused",
-    "prompt_tokens",
-    "completion_tokens",
-    "reasoning_tokens",
-    "cached_tokens",
-    "total_tokens",
-    "estimated_tokens",
-    "unpriced_calls",
-];
 
 /// Sets usage that is out of bounds to its bound; returns for how many runs. An earlier release stored what a provider or a
 /// worker sent, and could not add anything to it any more.

@@ -4,6 +4,21 @@ use domain::answer::CallOutcome;
 use domain::budget::{Charge, Price, Usage, Usd};
 use proto::convert::LlmStatus;
 
+/// Columns of `spend` that hold counts, in every database that holds it.
+pub(super) const COUNTS: [&str; 11] = [
+    "calls",
+    "failed",
+    "throttled",
+    "reused",
+    "prompt_tokens",
+    "completion_tokens",
+    "reasoning_tokens",
+    "cached_tokens",
+    "total_tokens",
+    "estimated_tokens",
+    "unpriced_calls",
+];
+
 /// Counts over the calls of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct LlmUsage {

@@ -130,7 +130,7 @@ pub(crate) async fn owner(engine: &Engine) -> EngineResult<Option<Holder>> {
     Ok(holder(&session.client).await?.filter(|holder| holder.left > Duration::ZERO))
 }
 
-/// Who has the lease, or had it last; `None`: nobody ever.
+/// The holder that the lease names, whether or not it has ended; `None`: no coordinator has ever held it.
 pub(super) async fn holder(client: &Client) -> EngineResult<Option<Holder>> {
     let found = client.query_one(HOLDER, &[]).await.and_then(|row| Holder::of(&row));
     let found = found.map_err(|error| trouble(&error))?;

@@ -8,7 +8,7 @@ use tokio_postgres::{Client, Error, Row, Statement};
 
 use super::changes::{Changes, NewAnswer};
 use crate::llm_gateway::response_cache::entry::{StoredAnswer, checksum, finish_word, pack};
-use crate::llm_gateway::response_cache::usage::{MOST, signed, unsigned};
+use crate::llm_gateway::response_cache::usage::{COUNTS, MOST, signed, unsigned};
 use crate::llm_gateway::response_cache::{CachedResponse, LlmUsage};
 
 /// Columns of an answer with their types, in the order in which they are written.
@@ -30,21 +30,6 @@ const ANSWER: [(&str, &str); 17] = [
     ("total_tokens", "bigint"),
     ("estimated_tokens", "bigint"),
     ("created_at_ms", "bigint"),
-];
-
-/// Counts of the usage of a run, in the order of [`counts`].
-const COUNTS: [&str; 11] = [
-    "calls",
-    "failed",
-    "throttled",
-    "reused",
-    "prompt_tokens",
-    "completion_tokens",
-    "reasoning_tokens",
-    "cached_tokens",
-    "total_tokens",
-    "estimated_tokens",
-    "unpriced_calls",
 ];
 
 /// Names of columns, separated by commas.
