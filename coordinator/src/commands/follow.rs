@@ -179,17 +179,15 @@ mod tests {
         RunStatus { model: Some(model), ..run("r", RunState::Running, 0) }
     }
 
+    /// The view of a command that was told to be quiet.
+    fn quiet_view(run_id: &RunId) -> View<'_> {
+        View { run_id, quiet: true, progress: None, says_trouble: true, trouble: None, wait: None }
+    }
+
     #[test]
     fn a_wait_is_said_when_it_begins_from_time_to_time_and_when_it_is_over() {
         let run_id = RunId::new("r").unwrap();
-        let mut view = View {
-            run_id: &run_id,
-            quiet: true,
-            progress: None,
-            says_trouble: true,
-            trouble: None,
-            wait: None,
-        };
+        let mut view = quiet_view(&run_id);
         let start = Instant::now();
         let mut line =
             |second: u64, reason| view.wait_line(&waiting(reason), start + Duration::from_secs(second));
@@ -204,14 +202,7 @@ mod tests {
     #[test]
     fn a_run_that_stopped_does_not_wait() {
         let run_id = RunId::new("r").unwrap();
-        let mut view = View {
-            run_id: &run_id,
-            quiet: true,
-            progress: None,
-            says_trouble: true,
-            trouble: None,
-            wait: None,
-        };
+        let mut view = quiet_view(&run_id);
         assert!(view.wait_line(&waiting(Some("503")), Instant::now()).is_some());
         let stopped = RunStatus { trouble: Some("no answer for 30 min".to_owned()), ..waiting(None) };
         assert_eq!(view.wait_line(&stopped, Instant::now()), None, "the trouble says it");

@@ -29,6 +29,15 @@ impl Scene {
         Process::coordinator(&self.arguments(name, "results"))
     }
 
+    /// Starts an owner and a standby; returns also what the standby says of the owner.
+    fn start_two(&self) -> (Process, Process, String) {
+        let mut first = self.start("first");
+        first.wait_for("serving unix:");
+        let mut second = self.start("second");
+        let line = second.wait_for("standby: ");
+        (first, second, line)
+    }
+
     fn arguments(&self, name: &str, out: &str) -> Vec<String> {
         let (state, out, url) = (self.path(name), self.path(out), self.server.url());
         let listen = self.address(name);
@@ -54,10 +63,7 @@ fn a_standby_takes_over_within_two_seconds_of_a_drain_and_thirteen_of_a_death() 
         return;
     }
     let scene = Scene::new();
-    let mut first = scene.start("first");
-    first.wait_for("serving unix:");
-    let mut second = scene.start("second");
-    let line = second.wait_for("standby: ");
+    let (first, mut second, line) = scene.start_two();
     assert!(line.contains("first.socket"), "{line}");
     assert!(!scene.path("second.socket").exists(), "a standby does not listen");
 
@@ -82,10 +88,7 @@ fn a_frozen_owner_is_replaced_and_becomes_a_standby() {
         return;
     }
     let scene = Scene::new();
-    let mut first = scene.start("first");
-    first.wait_for("serving unix:");
-    let mut second = scene.start("second");
-    second.wait_for("standby: ");
+    let (mut first, mut second, _) = scene.start_two();
     first.signal("STOP");
     second.wait_for("serving unix:");
     first.signal("CONT");
